@@ -153,9 +153,10 @@ def send(face: str, folder: Path, base_url: str, *options: str) -> Sent:
 def _send_by_web(folder: Path, base_url: str) -> Sent:
     """Checks and sends in the console, and watches the run's page. Its time is from the click to the job's end."""
     with _console(folder, base_url) as (served, clicker):
-        address, checked = clicker.check(_CAMPAIGN)
-        texts = re.search(r"All: ([\d,]+)", checked.plain)
-        assert texts is not None, checked.plain
+        address, _ = clicker.check(_CAMPAIGN)
+        asked = clicker.get(f"{address}/send")
+        texts = re.search(r"All: ([\d,]+)", asked.plain)
+        assert texts is not None, asked.plain
         form = {"choice": "all", "number": texts[1], "sure": "yes"}
         entered = time.time()
         begun = clicker.submit(f"{address}/send", form)
@@ -175,12 +176,16 @@ def _console(folder: Path, base_url: str) -> Iterator[tuple[Served, Clicker]]:
 
 
 def _wait_for_jobs(served: Served) -> None:
-    ended = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    while any(
-        job.is_running() and job.status() not in ended
-        for job in psutil.Process(served.process.pid).children()
-    ):
+    """Waits until no process that sends is left. Readers stay."""
+    while any(map(_sends, psutil.Process(served.process.pid).children())):
         time.sleep(0.01)
+
+
+def _sends(child: psutil.Process) -> bool:
+    try:
+        return "--reader" not in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def ledger_file(folder: Path) -> str:

@@ -65,6 +65,8 @@ CODES: Mapping[Status, Sequence[Code]] = {
         Code.MALFORMED_ROW,
         Code.MISSING_CUSTOMER_UUID,
         Code.INVALID_CUSTOMER_UUID,
+        Code.CUSTOMER_NOT_FOUND,
+        Code.CUSTOMER_AMBIGUOUS,
         Code.MISSING_PHONE,
         Code.INVALID_PHONE,
         Code.DAMAGED_VALUE,
@@ -74,7 +76,14 @@ CODES: Mapping[Status, Sequence[Code]] = {
         Code.MESSAGE_TOO_LONG,
     ),
     Status.SKIPPED: (*(code for code in Code if code in SKIPPED_CODES), Code.CLOSED),
-    Status.PENDING: (Code.HELD_BACK, Code.STOPPED, Code.QUIET_HOURS, Code.DAILY_CAP),
+    Status.PENDING: (
+        Code.HELD_BACK,
+        Code.STOPPED,
+        Code.QUIET_HOURS,
+        Code.DAILY_CAP,
+        Code.HOURLY_CAP,
+        Code.NEEDS_APPROVAL,
+    ),
     Status.UNCONFIRMED: (Code.TIMEOUT, Code.CONNECTION_LOST, Code.BAD_RESPONSE, Code.INTERRUPTED),
 }
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from batchsend.campaigns.campaign import Campaign, Origin
 from batchsend.campaigns.problems import KeyProblem, problems_of
+from batchsend.campaigns.tables import MessageOptions
 from batchsend.campaigns.types import ForbiddenMisfitError
 from batchsend.campaigns.zones import known_zone
 from batchsend.errors import CampaignError, ForbiddenFileError
@@ -119,6 +120,7 @@ def across_keys(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
     yield from _template_cases(data)
     yield from _who_sends(data)
     yield from _columns(data)
+    yield from _segments(data)
     if "formerly" in data and data["formerly"] == data.get("name"):
         yield KeyProblem("formerly", "is the same as `name`; write the earlier name or delete this line")
     recipients = _table(data, "recipients")
@@ -177,7 +179,13 @@ def _who_sends(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
 
 def _columns(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
     first: dict[str, str] = {}
-    for key, header in _table(data, "columns").items():
+    columns = _table(data, "columns")
+    if "lookup" in columns and "customer_uuid" in columns:
+        yield KeyProblem(
+            "columns.lookup",
+            "finds the customers' ids, so `customer_uuid` cannot be set too; keep one of them",
+        )
+    for key, header in columns.items():
         if not isinstance(header, str) or not header.strip():
             continue
         earlier = first.setdefault(match_key(header), key)
@@ -185,6 +193,18 @@ def _columns(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
             yield KeyProblem(
                 f"columns.{key}", f"is the same column as `{earlier}`; each needs a different column"
             )
+
+
+def _segments(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
+    """A text that is longer than a day's segments would wait forever."""
+    a_day = _table(data, "sending").get("per_day_segments")
+    longest = _table(data, "message").get("max_segments", MessageOptions.model_fields["max_segments"].default)
+    if isinstance(a_day, int) and isinstance(longest, int) and a_day < longest:
+        yield KeyProblem(
+            "sending.per_day_segments",
+            f"is {a_day}, but a text may have {longest} segments, and would never be sent; raise it, or lower "
+            f"`max_segments` under [message]",
+        )
 
 
 def _local_zone_is_known() -> bool:

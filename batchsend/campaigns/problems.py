@@ -106,9 +106,10 @@ def _unknown(model: type[BaseModel], loc: Loc) -> str:
     places = _places(model)
     if fold in places:
         return f"belongs {' or '.join(places[fold])}"
-    if near := nearest(key, here):
+    near = nearest(key, [*here, *places])
+    if near in here:
         return f'unknown key; did you mean "{near}"?'
-    if near := nearest(key, places):
+    if near is not None:
         return f'unknown key; did you mean "{near}", which belongs {" or ".join(places[near])}?'
     if near := nearest(bare, _SETTINGS):
         return _is_a_setting(near)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NaiveDatetime
+from pydantic import BeforeValidator, Field, NaiveDatetime
 
 from batchsend.campaigns.hours_tables import DaysOff, QuietHoursValue
 from batchsend.campaigns.types import (
@@ -40,6 +40,26 @@ class TemplateBy(Table):
     )
 
 
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class Lookup(Table):
+    """The columns to look up customers by. Needed only if their headers do not say what they hold."""
+
+    customer_key: Text | None = Field(
+        default=None,
+        description="The column with the customer's number in the dealership's system (DMS).",
+    )
+    vin: Text | None = Field(default=None, description="The column with the VIN.")
+    phone: Annotated[Headers | None, BeforeValidator(_one_or_more, json_schema_input_type=Text | Headers)] = (
+        Field(default=None, description="The column with a phone, or several of them in square brackets.")
+    )
+    last_name: Text | None = Field(
+        default=None, description="The column with the last name, which must be the customer's."
+    )
+
+
 class Columns(Table):
     """The columns of the list. Needed only if their headers differ from the key names."""
 
@@ -69,6 +89,12 @@ class Columns(Table):
         default=None,
         description="The column with the recipient's state or province, for quiet hours. "
         "It gives the time zone of rows that have neither a time zone nor a ZIP code.",
+    )
+    lookup: Lookup | None = Field(
+        default=None,
+        description="Looks up each customer's UUID at myKaarma, for a list that has none: by the customer number of "
+        'the DMS, the VIN or a phone, such as { customer_key = "Cust No", vin = "VIN" }. Columns that are not named '
+        "are found by their headers if none of these three is. Rows without one sure customer are not sent.",
     )
 
 
@@ -186,7 +212,10 @@ class MessageOptions(Table):
         "without it. It is never sent by itself. Default: the department_label, without words such as Service.",
     )
     segment_price: float | None = Field(
-        default=None, gt=0, description="What a segment costs you. If it is given, previews show the cost."
+        default=None,
+        gt=0,
+        description="What a segment costs you. If it is given, previews, the question before sending, results, "
+        "reports and `runs` show the cost.",
     )
     currency: Currency = Field(
         default="USD", description="The currency of segment_price, such as USD or CAD."
@@ -232,6 +261,23 @@ class Sending(Table):
         ge=1,
         description="The most texts of this campaign in one calendar day. Rows that waited longest go first.",
     )
+    per_day_segments: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most segments of this campaign in one calendar day, such as a carrier's daily limit. "
+        "It must not be below max_segments.",
+    )
+    per_hour: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most texts of this campaign in any hour, evenly spread, so that the staff can answer the "
+        "replies. A start sends what fits into an hour; with --wait, it stays until all are sent.",
+    )
+
+    @property
+    def pace(self) -> float:
+        """Requests per second within `rate` and `per_hour`."""
+        return self.rate if self.per_hour is None else min(self.rate, self.per_hour / 3600)
 
 
 #: The names of the rules of the lint.

@@ -14,7 +14,6 @@ from batchsend.cli.options import FILE, echo_lines, echo_wait, ledger_option, li
 from batchsend.exits import Exit
 
 if TYPE_CHECKING:
-    from batchsend.planning.lookup_columns import NamedColumns
     from batchsend.sending.pacing import Pause
 
 
@@ -45,12 +44,18 @@ def lookup(
     Columns are found by their headers; name them if they are not. Answers are kept for 30 days, so an interrupted
     look-up continues where it was. It only reads from myKaarma.
     """
+    from pydantic import ValidationError
+
+    from batchsend.campaigns.tables import Lookup
     from batchsend.cli.text.lookup import report_lines, start_line
     from batchsend.ledger.opening import open_ledger
     from batchsend.runs.list_lookup import look_up_list
     from batchsend.runs.lookup_target import of_campaign, of_list
 
-    named = _named(**columns)
+    try:
+        named = Lookup(**{name: value for name, value in columns.items() if value})
+    except ValidationError as error:
+        raise click.UsageError("Name each column once, by its header.") from error
     if target.suffix.lower() == ".toml":
         if department is not None:
             raise click.UsageError("--department is for a list; a campaign names its department.")
@@ -75,14 +80,6 @@ def lookup(
 
 def _say_pause(pause: Pause) -> None:
     echo_wait(pause.seconds, pause.reason)
-
-
-def _named(
-    customer_key: str | None, vin: str | None, phone: tuple[str, ...], last_name: str | None
-) -> NamedColumns:
-    from batchsend.planning.lookup_columns import NamedColumns
-
-    return NamedColumns(customer_key, vin, phone, last_name)
 
 
 @contextmanager

@@ -1,26 +1,36 @@
-"""The command that shows what customers replied."""
+"""The command that asks for customers' replies and shows them."""
 
 from __future__ import annotations
 
 import click
 
 from batchsend.cli.options import echo_lines, ledger_option
+from batchsend.exits import Exit
 
 
 @click.command()
 @click.argument("target", metavar="CAMPAIGN|RUN")
+@click.option("--recorded", is_flag=True, help="Only show replies that are recorded; do not ask myKaarma.")
 @ledger_option
-def replies(target: str, ledger: str | None) -> None:
-    """Show what customers replied to the texts of a campaign or a run.
+def replies(target: str, recorded: bool, ledger: str | None) -> Exit:
+    """Ask myKaarma what customers replied, and show it.
 
-    Replies that need a person come first.
+    Customers who ask for no more texts are added to the opt-outs. Replies that need a person come first.
+    It reads the conversations of the last 30 days, at the campaign's rate, and sends nothing.
     """
-    from batchsend.cli.text.replies import reply_lines
+    from batchsend.cli.text.replies import poll_lines, reply_lines
+    from batchsend.ledger.opening import open_ledger
     from batchsend.ledger.replies import replies_to
     from batchsend.runs.lookup import find_run
+    from batchsend.runs.replies import poll_replies
 
-    with find_run(target, ledger) as found:
+    with find_run(target, ledger, open_ledger) as found:
+        poll = None if recorded else poll_replies(found)
         listed = replies_to(found.ledger, found.run_ids)
         echo_lines(reply_lines(listed))
         if not listed:
             click.echo("No replies yet.")
+        if poll is not None:
+            for line in poll_lines(poll):
+                click.echo(line, err=True)
+    return Exit.STOPPED if poll is not None and poll.stopped is not None else Exit.DONE

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     help="Share of texts that are not delivered.",
 )
 @click.option(
+    "--reply-rate", type=float, default=0.0, metavar="SHARE", help="Share of texts that customers answer."
+)
+@click.option(
     "--customers",
     type=FILE,
     metavar="FILE",

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, case, func, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    and_,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from batchsend.exits import Exit
 from batchsend.ledger.bulk import in_chunks
@@ -18,7 +29,7 @@ from batchsend.ledger.purged_phones import PhoneHash, phone_hash
 from batchsend.ledger.runs import IN_VALUES, TakenRow
 from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, TRIED, Code, Status
-from batchsend.utils.timestamps import to_text
+from batchsend.utils.timestamps import from_text, to_text
 
 #: Selects rows of a table: `messages` or `superseded`.
 _Condition = Callable[[Any], ColumnElement[bool]]
@@ -119,28 +130,40 @@ class History:
             .group_by(table.c.customer_uuid)
         )
 
-    def texts_between(self, since: datetime, before: datetime) -> int:
-        """How many texts of this campaign may have reached a customer since then and before then.
+    def texts_between(self, since: datetime, before: datetime) -> tuple[int, int]:
+        """How many texts, and segments, of this campaign may have reached customers since then and before then.
 
         A clock that was ahead leaves texts with times in the future.
         """
+        texts = segments = 0
+        for table in (messages, superseded) if self._campaign is not None else ():
+            query = select(func.count(), func.coalesce(func.sum(table.c.segments), 0)).where(
+                *self._may_have_reached(table, since), table.c.sent_at < to_text(before)
+            )
+            with self._ledger.read() as connection:
+                found = connection.execute(query).one()
+            texts, segments = texts + found[0], segments + found[1]
+        return texts, segments
+
+    def last_texts(self, since: datetime, count: int) -> list[datetime]:
+        """When the last texts of this campaign left, `count` of them at most, the latest first."""
         if self._campaign is None:
-            return 0
-        count = 0
+            return []
+        query = union_all(
+            *(
+                select(table.c.sent_at).where(*self._may_have_reached(table, since))
+                for table in (messages, superseded)
+            )
+        ).order_by(literal_column("1").desc())
         with self._ledger.read() as connection:
-            for table in (messages, superseded):
-                count += (
-                    connection.scalar(
-                        select(func.count()).where(
-                            table.c.campaign_id == self._campaign.id,
-                            table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
-                            table.c.sent_at >= to_text(since),
-                            table.c.sent_at < to_text(before),
-                        )
-                    )
-                    or 0
-                )
-        return count
+            return [from_text(at) for at in connection.scalars(query.limit(count))]
+
+    def _may_have_reached(self, table: Any, since: datetime) -> tuple[ColumnElement[bool], ...]:
+        return (
+            table.c.campaign_id == (self._campaign.id if self._campaign is not None else None),
+            table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
+            table.c.sent_at >= to_text(since),
+        )
 
     def texts_by_run(self) -> list[int]:
         """How many rows each other run of this campaign tried, without runs that tried none."""

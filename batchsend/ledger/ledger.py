@@ -84,6 +84,11 @@ class RunRecord(NewRun):
     waits_until: str | None = None
     waits_because: str | None = None
 
+    @property
+    def is_to_be_given_up(self) -> bool:
+        """A person asked for it, and it is not done yet."""
+        return self.given_up_by is not None and self.given_up_at is None
+
 
 @dataclass(frozen=True)
 class StartRecord:
@@ -222,10 +227,14 @@ class Ledger:
         with self.read() as connection:
             return dict(connection.execute(query).all())
 
-    def request_stop(self, run_id: int, by: str) -> None:
-        """Asks the processes that send this run to finish their requests in flight and end. `by`: who asks."""
+    def request_stop(self, run_id: int, by: str, *, for_good: bool = False) -> None:
+        """Asks the processes that send this run to finish their requests in flight and end. `by`: who asks.
+
+        `for_good`: the rest is to be given up after that, see `RunRecord.is_to_be_given_up`.
+        """
         with self.write() as connection:
-            _change_run(connection, run_id, stop_requested_at=to_text(now()), stop_requested_by=by)
+            wish = {"given_up_by": by} if for_good else {}
+            _change_run(connection, run_id, stop_requested_at=to_text(now()), stop_requested_by=by, **wish)
 
     def give_up(self, run_id: int, held: Held, by: str) -> int:
         """Gives up a run's untried rows for good, for `by`, and returns how many.
@@ -237,8 +246,8 @@ class Ledger:
             held(connection)
             restore_opened(connection, of_run)
             given_up = _give_up(connection, and_(of_run, messages.c.status == Status.PENDING))
-            if given_up:
-                _change_run(connection, run_id, given_up_at=to_text(now()), given_up_by=by)
+            done = {"given_up_at": to_text(now()), "given_up_by": by} if given_up else {"given_up_by": None}
+            _change_run(connection, run_id, **done)
         return given_up
 
     def note_wait(self, run_id: int, until: str, because: str) -> None:

@@ -15,6 +15,7 @@ from batchsend.ledger.optouts import EVERYWHERE, OptOutRequest, add_replied, sco
 from batchsend.ledger.schema import campaigns, messages, optouts, replies, runs, superseded
 from batchsend.ledger.update_matching import Send
 from batchsend.messages.stop_words import Meaning, meaning_of
+from batchsend.mykaarma.conversation import ConversationQuery
 from batchsend.mykaarma.replies import CustomerText
 from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED
 from batchsend.utils.timestamps import from_text, to_text
@@ -23,7 +24,7 @@ from batchsend.utils.wording import reply_count
 #: A reply answers the latest text of this time.
 ANSWERED_WITHIN = timedelta(days=30)
 #: How much the API's clock may be behind this computer's.
-_CLOCK_BEHIND = timedelta(minutes=10)
+CLOCK_BEHIND = timedelta(minutes=10)
 _IN_VALUES = 500
 #: How many characters of a request stand in the reason of an opt-out.
 _LONGEST_WORDS = 80
@@ -163,6 +164,24 @@ def reply_counts(ledger: Ledger, run_ids: Collection[int]) -> dict[int, ReplyCou
         return {run_id: ReplyCounts(*counts) for run_id, *counts in connection.execute(query)}
 
 
+def texted_since(
+    ledger: Ledger, run_ids: Collection[int], since: datetime
+) -> list[tuple[ConversationQuery, str]]:
+    """The conversations in which these runs may have texted customers since then, each with its first time."""
+    thread = [messages.c[name] for name in ("department_uuid", "user_uuid", "customer_uuid")]
+    query = (
+        select(*thread, func.min(messages.c.sent_at))
+        .where(
+            messages.c.run_id.in_(run_ids),
+            messages.c.status.in_(MAY_HAVE_REACHED),
+            messages.c.sent_at >= to_text(since),
+        )
+        .group_by(*thread)
+    )
+    with ledger.read() as connection:
+        return [(ConversationQuery(*names), sent_at) for *names, sent_at in connection.execute(query)]
+
+
 class RowReplies(NamedTuple):
     """The replies to one row: when the first one came (UTC text), and all of their words, one a line."""
 
@@ -284,7 +303,7 @@ def _answered(sent: Sequence[_Text], at: datetime) -> _Text | None:
 
     A trial's texts must not keep a real customer's request to stop from reaching everywhere.
     """
-    first, last = to_text(at - ANSWERED_WITHIN), to_text(at + _CLOCK_BEHIND)
+    first, last = to_text(at - ANSWERED_WITHIN), to_text(at + CLOCK_BEHIND)
     possible = [text for text in sent if first <= text.sent_at <= last]
     real = [text for text in possible if scope_of_answer(text.base_url) == EVERYWHERE]
     return next(reversed(real or possible), None)

@@ -19,7 +19,8 @@ from urllib.parse import quote
 import orjson
 
 from batchsend.mykaarma.protocol import Refused, RetryLater, error_codes
-from batchsend.mykaarma.reading import ApiReader, NotRead, Permission, Reading, read_json
+from batchsend.mykaarma.reader import ApiReader
+from batchsend.mykaarma.reading import NotRead, Permission, Reading, read_json
 from batchsend.mykaarma.retry_after import server_time
 from batchsend.mykaarma.updates import UpdateOutcome, message_facts, message_outcome
 from batchsend.settings import Credentials

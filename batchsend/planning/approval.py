@@ -174,6 +174,8 @@ def settings_digest(campaign: Campaign, base_url: str, hours: Hours | None) -> s
         None if hours is None else _facts_of(hours),
         campaign.zone.key,
         campaign.sending.per_day,
+        campaign.sending.per_day_segments,
+        campaign.sending.per_hour,
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -9,6 +9,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ColumnsError, Sentence
 from batchsend.ledger.ledger import CUSTOMER_COLUMN
 from batchsend.lists.headers import ALIASES, GUESSED, in_quotes, match_key, nearest
+from batchsend.planning.lookup_columns import LookupColumns, find_lookup_columns
 
 #: A first row with one filled cell may be a title above the list.
 _TITLE_COLUMNS = 1
@@ -33,17 +34,30 @@ class Roles:
     template_by: int | None = None
     zip: int | None = None
     state: int | None = None
+    #: If customers are looked up. Then `customer_uuid` is the position behind the list's columns.
+    lookup: LookupColumns | None = None
+
+    @property
+    def shown_customer(self) -> int:
+        """The position of the list's column that says who the customer is."""
+        return self.customer_uuid if self.lookup is None else self.lookup.identifiers[0]
 
     @property
     def customer_in_key(self) -> int | None:
         """The position of the customer's id among the key's columns."""
         return self.key.index(self.customer_uuid) if self.customer_uuid in self.key else None
 
+    def key_headers(self, headers: Sequence[str]) -> tuple[str, ...]:
+        """The headers of the key's columns; an id that was looked up is in none."""
+        return tuple(
+            headers[position] if position < len(headers) else "the customer" for position in self.key
+        )
+
     @property
     def used(self) -> frozenset[int]:
         """All these positions, except those of ZIP code and state, which may be cut off."""
         single = (
-            self.customer_uuid,
+            self.customer_uuid if self.lookup is None else None,
             self.phone,
             self.department_uuid,
             self.user_uuid,
@@ -51,14 +65,19 @@ class Roles:
             self.consent,
             self.template_by,
         )
-        return frozenset({*self.key, *(position for position in single if position is not None)})
+        looked_up = self.lookup.used if self.lookup is not None else ()
+        own = {*self.key, *looked_up} - ({self.customer_uuid} if self.lookup is not None else set())
+        return frozenset({*own, *(position for position in single if position is not None)})
 
 
 def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
     """Finds every column that the campaign uses. Raises `ColumnsError` with all missing or ambiguous columns."""
     finder = _Finder(headers)
     mapped = campaign.columns
-    customer_uuid = finder.needed("customer_uuid", mapped.customer_uuid)
+    lookup = _lookup_columns(campaign, headers, finder)
+    customer_uuid: int | None = len(headers)
+    if mapped.lookup is None:
+        customer_uuid = finder.needed("customer_uuid", mapped.customer_uuid)
     phone = finder.optional("phone", mapped.phone)
     department = _sender_column(finder, "department_uuid", mapped.department_uuid, campaign.department_uuid)
     user = _sender_column(finder, "user_uuid", mapped.user_uuid, campaign.user_uuid)
@@ -83,7 +102,7 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
                 "The first row looks like a title. Choose the row that has the column names",
             ),
         )
-    if finder.problems or customer_uuid is None:
+    if finder.problems or customer_uuid is None or (mapped.lookup is not None and lookup is None):
         error = ColumnsError(campaign.list, finder.problems)
         error.columns, error.title = tuple(finder.columns), title
         raise error
@@ -105,7 +124,21 @@ def find_columns(campaign: Campaign, headers: Sequence[str]) -> Roles:
         template_by,
         zip_code,
         state,
+        lookup,
     )
+
+
+def _lookup_columns(campaign: Campaign, headers: Sequence[str], finder: _Finder) -> LookupColumns | None:
+    """The columns to look up customers by, if the campaign does."""
+    named = campaign.columns.lookup
+    if named is None:
+        return None
+    try:
+        return find_lookup_columns(campaign.list, headers, named)
+    except ColumnsError as error:
+        finder.problems += error.problems
+        finder.columns += error.columns
+        return None
 
 
 def guess_columns(headers: Sequence[str]) -> dict[str, str]:

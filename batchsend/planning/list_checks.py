@@ -165,14 +165,15 @@ def unused_consent_columns(frame: pd.DataFrame, used: Collection[int]) -> list[s
 
 
 def remarks_on_columns(
-    frame: pd.DataFrame, customer: int, phone: int | None, used: Collection[int], region: str
+    frame: pd.DataFrame, customer: int | None, phone: int | None, used: Collection[int], region: str
 ) -> Iterator[str]:
     """Sentences about columns that a person should look at before sending.
 
-    `customer`, `phone`, `used`: the positions of these columns, and of all that the campaign uses.
+    `customer`, `phone`, `used`: the positions of these columns, and of all that the campaign uses. `customer` is
+    `None` if customers are looked up.
     """
     headers, frame = list(frame.columns), frame.iloc[:_ROWS]
-    if look_like_dms_numbers(frame.iloc[:, customer]):
+    if customer is not None and look_like_dms_numbers(frame.iloc[:, customer]):
         yield (
             f'The ids in "{headers[customer]}" look like DMS numbers, not myKaarma ids. If they are, myKaarma '
             "refuses the texts: use a column with myKaarma's ids."

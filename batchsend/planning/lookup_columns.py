@@ -7,18 +7,20 @@ instead of what its header says.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
+from batchsend.campaigns.tables import Lookup
 from batchsend.errors import ColumnsError, Sentence
 from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.headers import match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.mykaarma.customer_search import phone_digits
-from batchsend.planning.customer_match import Person, usable_key, usable_vin
+from batchsend.mykaarma.customer_search import Found, Search, phone_digits
+from batchsend.planning.customer_match import Match, Person, Verdict, find_match, usable_key, usable_vin
 from batchsend.planning.list_checks import look_like_dms_numbers
 
 _KEYS = (
@@ -80,16 +82,6 @@ _SAMPLE = 1_000
 
 
 @dataclass(frozen=True)
-class NamedColumns:
-    """The headers that a person named. If one of the first three is named, the other two are not used."""
-
-    customer_key: str | None = None
-    vin: str | None = None
-    phone: tuple[str, ...] = ()
-    last_name: str | None = None
-
-
-@dataclass(frozen=True)
 class LookupColumns:
     """Positions of the columns that tell who a customer is."""
 
@@ -126,16 +118,31 @@ class LookupColumns:
         return ", ".join(f'{word} "{headers[position]}"' for word, position in named if position is not None)
 
 
-def find_lookup_columns(customers: CustomerList, named: NamedColumns) -> LookupColumns:
-    """Finds the columns by their headers, or as named. Raises `ColumnsError` if there is none to search by."""
-    finder = _Finder(customers.headers)
-    chosen = (named.customer_key, named.vin, named.phone)
-    if any(chosen):
+def _always(_position: int) -> bool:
+    return True
+
+
+def find_lookup_columns(
+    path: Path,
+    headers: Sequence[str],
+    named: Lookup,
+    has_dms_numbers: Callable[[int], bool] = _always,
+) -> LookupColumns:
+    """Finds the columns of the list `path` by their headers, or as named.
+
+    `has_dms_numbers`: whether a column that may have myKaarma's ids has customer numbers instead. Raises
+    `ColumnsError` if there is no column to search by.
+    """
+    finder = _Finder(headers)
+    if named.customer_key or named.vin or named.phone:
         key, vin = finder.named("customer_key", named.customer_key), finder.named("vin", named.vin)
-        phones = tuple(one for header in named.phone if (one := finder.named("phone", header)) is not None)
+        phones = tuple(
+            one for header in named.phone or () if (one := finder.named("phone", header)) is not None
+        )
     else:
         key = finder.first(_KEYS)
-        key = finder.first(_MAYBE_KEYS) if key is None and _has_dms_numbers(customers, finder) else key
+        maybe = finder.first(_MAYBE_KEYS) if key is None else None
+        key = maybe if maybe is not None and has_dms_numbers(maybe) else key
         vin, phones = finder.first(_VINS), finder.phones()
     last_name = finder.named("last_name", named.last_name)
     if named.last_name is None:
@@ -150,12 +157,19 @@ def find_lookup_columns(customers: CustomerList, named: NamedColumns) -> LookupC
         name=finder.first(_NAMES) if last_name is None else None,
     )
     if not found.identifiers and not finder.problems:
-        finder.problems.append(_nothing_to_search_by(customers.headers))
+        finder.problems.append(_nothing_to_search_by(headers))
+        finder.missing.append(("columns.lookup", None))
     if finder.problems:
-        error = ColumnsError(customers.path, finder.problems)
-        error.columns = tuple((f"columns.lookup.{key}", header) for key, header in finder.missing)
+        error = ColumnsError(path, finder.problems)
+        error.columns = tuple(finder.missing)
         raise error
     return found
+
+
+def look_like_numbers(customers: CustomerList, position: int) -> bool:
+    """Whether a column of a list has numbers as a dealership's system gives them."""
+    first = next(iter(customers.chunks(())), None)
+    return first is not None and look_like_dms_numbers(first.frame.iloc[:_SAMPLE, position])
 
 
 def _nothing_to_search_by(headers: Sequence[str]) -> str:
@@ -170,14 +184,6 @@ def _nothing_to_search_by(headers: Sequence[str]) -> str:
     )
 
 
-def _has_dms_numbers(customers: CustomerList, finder: _Finder) -> bool:
-    position = finder.first(_MAYBE_KEYS)
-    if position is None:
-        return False
-    first = next(iter(customers.chunks(())), None)
-    return first is not None and look_like_dms_numbers(first.frame.iloc[:_SAMPLE, position])
-
-
 class _Finder:
     """Looks up columns of one list and collects the problems."""
 
@@ -186,7 +192,7 @@ class _Finder:
         self._plain = {_plain(header): position for position, header in reversed([*enumerate(headers)])}
         self._keys = {match_key(header): position for position, header in enumerate(headers) if header}
         self.problems: list[str] = []
-        self.missing: list[tuple[str, str]] = []
+        self.missing: list[tuple[str, str | None]] = []
 
     def first(self, names: Sequence[str]) -> int | None:
         return next((self._plain[name] for name in names if name in self._plain), None)
@@ -199,7 +205,7 @@ class _Finder:
             return None
         position = self._keys.get(match_key(header))
         if position is None:
-            self.missing.append((key, header))
+            self.missing.append((f"columns.lookup.{key}", header))
             has = ", ".join(filter(None, self._headers))
             self.problems.append(
                 f'"{header}" was named for the look-up, and is not in the list; it has: {has}'
@@ -252,6 +258,32 @@ def persons(
             phones=_phones([column[number] for column in phones], region),
             **values,
         )
+
+
+@dataclass(frozen=True)
+class CustomerLookup:
+    """What the look-up of a list's customers has found. `problem`: why it ended early, a sentence."""
+
+    answers: Callable[[Search], Found | None]
+    problem: str | None = None
+
+    def verdict(self, person: Person) -> Verdict:
+        """Who a row's customer is."""
+        verdict = find_match(person, self.answers)
+        if isinstance(verdict, Verdict):
+            return verdict
+        return Verdict(Match.NONE, why=f"not looked up: {self.problem or _NO_ANSWER}")
+
+
+_NO_ANSWER = "myKaarma gave no usable answer"
+
+
+def _unknown(_search: Search) -> Found | None:
+    return None
+
+
+#: Before anything was looked up.
+NO_LOOKUP = CustomerLookup(_unknown)
 
 
 def _column(frame: pd.DataFrame, position: int | None) -> list[str]:

@@ -6,7 +6,7 @@ A preview shows the plan, a rehearsal sends it to the sandbox, and `send` first 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -27,9 +27,12 @@ from batchsend.ledger.optouts import load_opt_outs
 from batchsend.ledger.runs import code_counts, last_run_id, segments_to_send, taken_rows
 from batchsend.ledger.schema import messages
 from batchsend.planning.approval import PlanApproval, content_of, find_approval, settings_digest
+from batchsend.planning.cost import price_facts
 from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unknown_runs, unusual
+from batchsend.planning.hourly_cap import HourlyCap
 from batchsend.planning.identity import find_campaign
+from batchsend.planning.lookup_columns import CustomerLookup
 from batchsend.planning.planner import PlannedChunk, Planner, Remarks
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import judge
@@ -48,6 +51,12 @@ from batchsend.utils.timestamps import from_text, start_of_window, to_text
 SCRATCH_RUN = 0
 #: The part of the time of planning that reading the list takes.
 _READ = 0.4
+#: The end of the look-up of customers, which can take most of the time.
+_LOOKED_UP = 0.9
+
+
+#: Finds the customers of a list without ids.
+LookUp = Callable[[Campaign, Sources], CustomerLookup]
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class PlanRequest:
     """What one start asks for.
 
     `now`: when it began, in UTC; `host`: this computer; `wait`: until quiet hours end; `results`: run -> workbook,
-    for the runs whose results are in the campaign's folder.
+    for the runs whose results are in the campaign's folder; `look_up`: finds the customers of a list without ids.
     """
 
     campaign: Campaign
@@ -67,6 +76,7 @@ class PlanRequest:
     new_campaign: bool = False
     wait: bool = False
     results: Mapping[int, Path] = field(default_factory=dict)
+    look_up: LookUp | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +136,7 @@ class Plan:
                 "user": campaign.user_uuid or "from the list",
                 "template": "; ".join(self.sources.template.described_files()),
                 "base_url": self.request.base_url,
+                **price_facts(campaign.message),
             },
         )
 
@@ -148,6 +159,9 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     campaign = request.campaign
     with step(0.0, _READ):
         sources = read_sources(campaign)
+    if sources.roles.lookup is not None and request.look_up is not None:
+        with step(_READ, _LOOKED_UP):
+            sources = replace(sources, lookup=request.look_up(campaign, sources))
     fingerprint = sources.customers.fingerprint()
     identity = Identity(
         name=campaign.name,
@@ -168,7 +182,7 @@ def _plan(request: PlanRequest, ledger: Ledger | None, scratch: Ledger) -> Plan:
     history = History(
         ledger if ledger is not None else scratch, known, run.id if run else None, request.base_url
     )
-    with step(_READ, 1.0):
+    with step(_LOOKED_UP if sources.lookup is not None else _READ, 1.0):
         remarks = _plan_rows(request, sources, history, scratch, continues=run is not None)
     # A long list whose run is nearly done is still a long list.
     in_all = segments_to_send(scratch, SCRATCH_RUN)[0] + remarks.kept
@@ -266,22 +280,31 @@ def judge_row(plan: Plan, number: int) -> pd.Series[Any] | None:
                 templates=sources.template,
                 malformed=chunk.malformed,
                 hidden=chunk.hidden,
+                lookup=sources.lookup,
             )
             return judge(rows_of(chunk.frame.loc[[number]]), context).iloc[0]
     return None
 
 
 def _wait_rules(request: PlanRequest, history: History) -> WaitRules:
-    campaign = request.campaign
-    per_day = campaign.sending.per_day
-    left_today = None
-    if per_day is not None:
-        today = start_of_window(request.now, 1, campaign.zone)
-        tomorrow = next_midnight(request.now, campaign.zone)
-        left_today = max(0, per_day - history.texts_between(today, tomorrow))
-    return WaitRules(
-        request.now, campaign.zone, campaign.quiet_hours, left_today, request.limit, wait=request.wait
-    )
+    campaign, moment = request.campaign, request.now
+    sending = campaign.sending
+    rules = WaitRules(moment, campaign.zone, campaign.quiet_hours, limit=request.limit, wait=request.wait)
+    if sending.per_day is not None or sending.per_day_segments is not None:
+        today, tomorrow = start_of_window(moment, 1, campaign.zone), next_midnight(moment, campaign.zone)
+        texts, segments = history.texts_between(today, tomorrow)
+        rules = replace(
+            rules,
+            left_today=_left(sending.per_day, texts),
+            segments_left_today=_left(sending.per_day_segments, segments),
+        )
+    if sending.per_hour is None:
+        return rules
+    return replace(rules, hourly=HourlyCap.of(sending.per_hour, moment, history))
+
+
+def _left(cap: int | None, used: int) -> int | None:
+    return None if cap is None else max(0, cap - used)
 
 
 def _same_list(request: PlanRequest, runs: Sequence[RunRecord], fingerprint: str) -> RunRecord | None:

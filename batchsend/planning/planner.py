@@ -174,6 +174,7 @@ class Planner:
             templates=sources.template,
             malformed=chunk.malformed,
             hidden=chunk.hidden,
+            lookup=sources.lookup,
             where=sources.where,
             suppression=sources.suppression,
             history=self._history,
@@ -202,7 +203,9 @@ class Planner:
         if self.remarks.columns is None:
             used = self._sources.used
             self.remarks.columns = tuple(
-                remarks_on_columns(frame, roles.customer_uuid, roles.phone, used, region)
+                remarks_on_columns(
+                    frame, roles.customer_uuid if roles.lookup is None else None, roles.phone, used, region
+                )
             )
         for counter, position in (
             (self.remarks.consent, roles.consent),

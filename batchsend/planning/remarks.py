@@ -26,6 +26,9 @@ def remarks_on(plan: Plan, preferred: int) -> Iterator[str]:
         filtered = sum(count for _, codes, count in plan.codes if codes == Code.FILTERED)
         are = "is" if filtered == 1 else "are"
         yield f"The condition keeps the rows with {where}: {row_count(filtered)} {are} skipped."
+    lookup = plan.sources.lookup
+    if lookup is not None and lookup.problem is not None:
+        yield f"The look-up of customers ended early. {lookup.problem}"
     yield from remarks.columns or ()
     if plan.sent_with_other_template:
         sent = text_count(plan.sent_with_other_template)

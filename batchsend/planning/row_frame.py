@@ -15,11 +15,13 @@ import pandas as pd
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.history import Earlier, History
+from batchsend.ledger.ledger import CUSTOMER_COLUMN
 from batchsend.lists import damage
 from batchsend.messages.condition import Condition
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles
 from batchsend.planning.duplicates import TakenRows
+from batchsend.planning.lookup_columns import CustomerLookup
 from batchsend.planning.resend import matches, settled
 from batchsend.planning.suppression import Suppression
 from batchsend.statuses import Code
@@ -59,11 +61,11 @@ NOTHING = pd.DataFrame()
 class Context:
     """What the rules know besides the rows of a chunk.
 
-    `malformed`: row -> what is wrong with it; `hidden`: rows that the spreadsheet hides; `history`: `None` judges
-    rows by themselves; `taken`: rows above that are sent; `now`: when the start began, in UTC; `resend`: the value of
-    `--resend`; `dismissed`: run and key of the rows that it leaves out, because a person dealt with them; `left_out`:
-    gets the rows for which that is so; `chosen`: row -> the `--resend` of an earlier start that has not sent the row
-    yet.
+    `malformed`: row -> what is wrong with it; `hidden`: rows that the spreadsheet hides; `lookup`: for a list whose
+    customers are looked up; `history`: `None` judges rows by themselves; `taken`: rows above that are sent; `now`:
+    when the start began, in UTC; `resend`: the value of `--resend`; `dismissed`: run and key of the rows that it
+    leaves out, because a person dealt with them; `left_out`: gets the rows for which that is so; `chosen`: row -> the
+    `--resend` of an earlier start that has not sent the row yet.
     """
 
     campaign: Campaign
@@ -72,6 +74,7 @@ class Context:
     templates: TemplateChoice
     malformed: Mapping[int, str]
     hidden: Collection[int]
+    lookup: CustomerLookup | None = None
     where: Condition | None = None
     suppression: Suppression = field(default_factory=Suppression)
     history: History | None = None
@@ -94,6 +97,10 @@ class Context:
             self.left_out.add(row)
             return None
         return self.resend
+
+    def header(self, position: int) -> str:
+        """The header of a column; that of ids that were looked up is our name for it."""
+        return self.headers[position] if position < len(self.headers) else CUSTOMER_COLUMN
 
     def list_frame(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The list's own cells of `rows`, under its headers."""
@@ -137,7 +144,7 @@ def first_of(found: Iterable[pd.DataFrame]) -> pd.DataFrame:
 def stop_blank(rows: pd.DataFrame, positions: Iterable[int], context: Context, because: str) -> pd.DataFrame:
     """Stops rows with a blank in one of these columns of the list. `because`: ends the sentence."""
     return first_of(
-        stop(rows[rows[position] == ""], Code.MISSING_VALUE, f"{context.headers[position]} is blank{because}")
+        stop(rows[rows[position] == ""], Code.MISSING_VALUE, f"{context.header(position)} is blank{because}")
         for position in positions
     )
 
@@ -147,7 +154,7 @@ def stop_damaged(rows: pd.DataFrame, positions: Iterable[int], context: Context)
 
     def wrong(position: int) -> pd.DataFrame:
         some = rows[damage.damaged(rows[position])]
-        header = context.headers[position]
+        header = context.header(position)
         return stop(
             some,
             Code.DAMAGED_VALUE,

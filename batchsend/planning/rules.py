@@ -18,8 +18,10 @@ from batchsend.messages.keys import keys_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.messages.sms import is_blank, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
+from batchsend.planning.customer_match import Match
 from batchsend.planning.duplicates import repeats
 from batchsend.planning.list_checks import API_UUID, rows_that_repeat_the_header, rows_with_a_total
+from batchsend.planning.lookup_columns import NO_LOOKUP, persons
 from batchsend.planning.recipient_clock import read_clock
 from batchsend.planning.resend import already, latest_outcome
 from batchsend.planning.row_frame import (
@@ -68,18 +70,44 @@ def malformed_row(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 
 def header_again(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     found = rows_that_repeat_the_header(
-        context.list_frame(rows), context.headers[context.roles.customer_uuid]
+        context.list_frame(rows), context.headers[context.roles.shown_customer]
     )
     return stop(rows[found], Code.MALFORMED_ROW, "repeats the header")
 
 
 def total_row(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
-    found = rows_with_a_total(context.list_frame(rows), context.headers[context.roles.customer_uuid])
+    found = rows_with_a_total(context.list_frame(rows), context.headers[context.roles.shown_customer])
     return stop(rows[found], Code.MALFORMED_ROW, "has a total, not a customer")
 
 
 def hidden_row(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     return stop(rows[rows.index.isin(list(context.hidden))], Code.HIDDEN_ROW)
+
+
+def look_up_customer(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Adds the id of each row's customer behind the list's columns; stops rows without one sure customer."""
+    roles, lookup = context.roles, context.lookup or NO_LOOKUP
+    if roles.lookup is None:
+        return NOTHING
+    department = context.campaign.department_uuid or roles.department_uuid or 0
+    people = persons(
+        context.list_frame(rows), roles.lookup, department, context.campaign.recipients.default_region
+    )
+    verdicts = [lookup.verdict(person) for person in people]
+    ids = ["" if one.customer is None else one.customer.uuid for one in verdicts]
+    found = columns(
+        rows, code=[_LOOKUP_CODES[one.match] for one in verdicts], description=[one.why for one in verdicts]
+    )
+    found[roles.customer_uuid] = pd.Series(ids, index=rows.index, dtype=object)
+    return found
+
+
+_LOOKUP_CODES = {
+    Match.ONE: None,
+    Match.NONE: str(Code.CUSTOMER_NOT_FOUND),
+    Match.SEVERAL: str(Code.CUSTOMER_AMBIGUOUS),
+    Match.DIFFERS: str(Code.CUSTOMER_AMBIGUOUS),
+}
 
 
 def read_ids(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -97,7 +125,7 @@ def read_ids(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 def missing_customer(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     position = context.roles.customer_uuid
     return stop(
-        rows[rows[position] == ""], Code.MISSING_CUSTOMER_UUID, f"{context.headers[position]} is blank"
+        rows[rows[position] == ""], Code.MISSING_CUSTOMER_UUID, f"{context.header(position)} is blank"
     )
 
 
@@ -328,6 +356,7 @@ RULES: tuple[Rule, ...] = (
     header_again,
     total_row,
     hidden_row,
+    look_up_customer,
     read_ids,
     missing_customer,
     damaged_customer,

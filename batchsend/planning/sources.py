@@ -15,6 +15,7 @@ from batchsend.lists.source import QUERY_ENDING
 from batchsend.messages.condition import Condition
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
+from batchsend.planning.lookup_columns import CustomerLookup
 from batchsend.planning.suppression import Suppression, load_suppression
 from batchsend.settings import LIST_DATABASE, load_settings
 from batchsend.utils.files import current_folder
@@ -31,6 +32,7 @@ class Sources:
     template: TemplateChoice
     suppression: Suppression
     where: Condition | None = None
+    lookup: CustomerLookup | None = None
 
     @property
     def used(self) -> frozenset[int]:

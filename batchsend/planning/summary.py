@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +18,11 @@ from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
-from batchsend.campaigns.tables import MessageOptions
-from batchsend.errors import FilterProblem
 from batchsend.ledger.ledger import RunRecord
 from batchsend.ledger.runs import first_with, rows_with, run_rows, special_texts
 from batchsend.messages.sms import Encoding, non_gsm7
 from batchsend.planning.approval import approval_words
+from batchsend.planning.cost import cost_of
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.planner import CostlyCharacters
 from batchsend.planning.remarks import named_values, remarks_on
@@ -37,6 +35,9 @@ from batchsend.utils.wording import duration, row_count, segment_count, text_cou
 
 #: Row numbers kept of each group.
 ROWS_NAMED = 8
+
+#: Slower than this many texts a second, the speed is said per hour.
+_SLOW = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,12 @@ class PlanSummary:
         segments = (
             f"{segment_count(self.segments)} ({self.cost})" if self.cost else segment_count(self.segments)
         )
-        return f"{text_count(self.texts)}, {segments}, {self.duration} at {self.rate:g} a second"
+        return f"{text_count(self.texts)}, {segments}, {self.duration} at {self.speed}"
+
+    @property
+    def speed(self) -> str:
+        """The rate in words."""
+        return f"{self.rate:g} a second" if self.rate >= _SLOW else f"{self.rate * 3600:g} an hour"
 
     @property
     def duration(self) -> str:
@@ -268,20 +274,6 @@ class PlanSummary:
         return list(non_gsm7(self.opt_out_line)) if self.opt_out_line else []
 
 
-def cost_of(segments: int, message: MessageOptions) -> str | None:
-    """What this many segments cost, such as `$1.90`; `None` if the campaign has no price."""
-    # Babel takes time to import.
-    from batchsend.messages.filters import money
-
-    if message.segment_price is None:
-        return None
-    amount = Decimal(str(message.segment_price)) * segments
-    try:
-        return money(f"{amount:f}", message.currency)
-    except FilterProblem:
-        return f"{amount:.2f} {message.currency}"
-
-
 def summarize(plan: Plan) -> PlanSummary:
     """Summarizes `plan`."""
     request, sources, remarks = plan.request, plan.sources, plan.remarks
@@ -307,7 +299,7 @@ def summarize(plan: Plan) -> PlanSummary:
         texts=plan.texts,
         segments=plan.segments,
         cost=cost_of(plan.segments, message),
-        rate=campaign.sending.rate,
+        rate=campaign.sending.pace,
         limit=request.limit,
         counts=plan.counts,
         groups=tuple(_group(plan, *group) for group in plan.codes),
@@ -325,7 +317,7 @@ def summarize(plan: Plan) -> PlanSummary:
         consent=_consent(plan),
         opt_out_line=message.opt_out_line if message.add_tcpa_footer else None,
         costly=_costly(plan),
-        key=tuple(customers.headers[position] for position in roles.key),
+        key=roles.key_headers(customers.headers),
         differing=tuple(DifferingDuplicate(*one) for one in remarks.differing),
         differing_rows=remarks.differing_rows,
         first_message=_first_message(plan),

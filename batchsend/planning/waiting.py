@@ -1,4 +1,4 @@
-"""Decides which rows have to wait: for quiet hours, for the daily cap, or because of `--limit`.
+"""Decides which rows have to wait: for quiet hours, for a daily or hourly cap, or because of `--limit`.
 
 Rows that can be sent now are `pending` `STOPPED`. A row that has to wait gets another code, which says why.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from itertools import accumulate, takewhile
 from math import inf
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, bindparam, func, select, true, update
@@ -19,17 +21,23 @@ from batchsend.ledger.bulk import execute_for_all
 from batchsend.ledger.history import Waited
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import messages
+from batchsend.planning.hourly_cap import HourlyCap
 from batchsend.statuses import Code, Status
 
 
 @dataclass(frozen=True)
 class WaitRules:
-    """What makes rows wait. `left_today`: texts left under the daily cap; `wait`: until quiet hours end."""
+    """What makes rows wait. `wait`: this start stays until quiet hours end and all are sent.
+
+    `left_today` and `segments_left_today`: what is left under the daily caps.
+    """
 
     now: datetime
     zone: ZoneInfo
     hours: Hours | None = None
     left_today: int | None = None
+    segments_left_today: int | None = None
+    hourly: HourlyCap | None = None
     limit: int | None = None
     wait: bool = False
 
@@ -54,14 +62,16 @@ HowLong = Callable[[Sequence[str]], Mapping[str, Waited]]
 def mark_waiting(plan: Ledger, run_id: int, rules: WaitRules, how_long: HowLong = lambda _: {}) -> None:
     """Gives each row of a plan that has to wait the code that says why.
 
-    A row that waits for its quiet hours does not count for today's cap, unless this start waits for it and they end.
-    The cap lets the rows go first that have waited longest, so that no row waits forever; `--limit` keeps the list's
+    A row that waits for its quiet hours does not count for a cap, unless this start waits for it and they end.
+    Caps let the rows go first that have waited longest, so that no row waits forever; `--limit` keeps the list's
     order.
     """
     if rules.limit is not None and rules.limit < 0:
         raise GuardError("--limit needs a number of texts, 0 or more")
     _hold_for_quiet_hours(plan, run_id, rules.has_no_hours if rules.wait else rules.is_quiet)
-    _hold_beyond_cap(plan, run_id, rules, how_long)
+    _hold_beyond_cap(plan, run_id, Code.DAILY_CAP, rules.left_today, rules.segments_left_today, how_long)
+    if rules.hourly is not None and not rules.wait:
+        _hold_beyond_cap(plan, run_id, Code.HOURLY_CAP, rules.hourly.left, None, how_long)
     _hold_beyond_limit(plan, run_id, rules.limit)
     if rules.wait:
         _hold_for_quiet_hours(plan, run_id, rules.is_quiet)
@@ -80,6 +90,9 @@ def waiting_until(ledger: Ledger, run_id: int, rules: WaitRules) -> datetime | N
             moments.append(tomorrow)
         else:
             moments.append(first_allowed(rules.hours, tomorrow, capped))
+    if rules.hourly is not None and (later := _clocks(ledger, run_id, Code.HOURLY_CAP)):
+        again = rules.hourly.again_at(rules.now)
+        moments.append(again if rules.hours is None else first_allowed(rules.hours, again, later))
     return min((moment for moment in moments if moment is not None), default=None)
 
 
@@ -107,25 +120,37 @@ def _has_clock(clocks: Sequence[str]) -> ColumnElement[bool]:
     return func.coalesce(messages.c.clock, "").in_(clocks)
 
 
-def _hold_beyond_cap(plan: Ledger, run_id: int, rules: WaitRules, how_long: HowLong) -> None:
-    left = rules.left_today
-    if left is None:
+def _hold_beyond_cap(
+    plan: Ledger, run_id: int, code: Code, texts: int | None, segments: int | None, how_long: HowLong
+) -> None:
+    """Holds the rows beyond so many texts and segments."""
+    if texts is None and segments is None:
         return
-    query = select(messages.c.row, messages.c.key).where(*_waiting(run_id, Code.STOPPED))
+    columns = (messages.c.row, messages.c.key, messages.c.segments)
+    query = select(*columns).where(*_waiting(run_id, Code.STOPPED)).order_by(messages.c.row)
     with plan.read() as connection:
-        rows = [(row, key) for row, key in connection.execute(query.order_by(messages.c.row))]
-    if len(rows) <= left:
+        rows = connection.execute(query).all()
+    if _fitting(rows, texts, segments) == len(rows):
         return
-    waited = how_long([key for _, key in rows])
+    waited = how_long([row.key for row in rows])
     # Sorting keeps the list's order among rows that have waited equally long.
-    rows.sort(key=lambda row: _place(waited.get(row[1])))
-    _recode(plan, run_id, true(), Code.DAILY_CAP)
-    if left:
+    rows = sorted(rows, key=lambda row: _place(waited.get(row.key)))
+    _recode(plan, run_id, true(), code)
+    if fitting := _fitting(rows, texts, segments):
         first = update(messages).where(messages.c.run_id == run_id, messages.c.row == bindparam("first"))
         with plan.write() as connection:
             execute_for_all(
-                connection, first.values(codes=Code.STOPPED), [{"first": row} for row, _ in rows[:left]]
+                connection, first.values(codes=Code.STOPPED), [{"first": row.row} for row in rows[:fitting]]
             )
+
+
+def _fitting(rows: Sequence[Any], texts: int | None, segments: int | None) -> int:
+    """How many of the first rows are within so many texts and segments."""
+    fitting = len(rows) if texts is None else min(texts, len(rows))
+    if segments is None:
+        return fitting
+    sums = accumulate(row.segments for row in rows[:fitting])
+    return sum(1 for _ in takewhile(lambda so_far: so_far <= segments, sums))
 
 
 def _place(waited: Waited | None) -> tuple[str, float]:

@@ -96,13 +96,22 @@ OURS: Mapping[str, Advice] = {
         "leave out `--limit` to send all that are left",
     ),
     Code.QUIET_HOURS: Advice(
-        "Not sent yet: it is too early or too late in the day where this customer is.",
+        "Not sent yet: where this customer is, no texts are sent at this hour or on this day.",
         "Send again when quiet hours are over.",
         "add `--wait` to let the run wait for that",
     ),
     Code.DAILY_CAP: Advice(
         "Not sent yet: this campaign has sent all the texts that its limit allows for today.",
         "Send again tomorrow.",
+    ),
+    Code.NEEDS_APPROVAL: Advice(
+        "Not sent yet: the approval of this text was taken back.",
+        "Ask for the approval again, then send again.",
+    ),
+    Code.HOURLY_CAP: Advice(
+        "Not sent yet: this campaign has sent all the texts that its limit allows for an hour.",
+        "Send again to text the next ones.",
+        "add `--wait` to let the run go on until all are sent",
     ),
     Code.STOPPED: Advice(
         "Not sent yet: sending stopped before it was this row's turn.",
@@ -121,6 +130,18 @@ OURS: Mapping[str, Advice] = {
         "The customer id cannot come from myKaarma: its ids have 1 to 128 letters, digits, hyphens and underscores, "
         "and no blanks.",
         _CORRECT_ID,
+    ),
+    Code.CUSTOMER_NOT_FOUND: Advice(
+        "The look-up found no customer in myKaarma for this row, or could not be made.",
+        "The row's description says why. Correct its customer number, VIN or phone, or find the customer in myKaarma "
+        "and write the id into a list with ids. Then send again.",
+        "`batchsend lookup` writes such a list",
+    ),
+    Code.CUSTOMER_AMBIGUOUS: Advice(
+        "The look-up found several customers in myKaarma for this row, or one with another name, number or phone. It "
+        "never guesses.",
+        "Find out who is meant, and write the id into a list with ids. Then send again.",
+        "`batchsend lookup` writes such a list, with the customers to choose from",
     ),
     Code.MISSING_PHONE: Advice(
         "This row has no phone number.",

@@ -76,7 +76,7 @@ def write_send_page(
     is_rehearsal = run_id == SCRATCH_RUN
     heading = replace(
         _run_heading(plan.new_run(), None if is_rehearsal else run_id, workbook),
-        customer=sources.roles.customer_uuid,
+        customer=sources.roles.shown_customer,
         phone=sources.roles.phone,
         ending=ending,
         callback=plan.request.campaign.message.callback_url is not None,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from batchsend.campaigns.tables import Sending
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.lookups import Question, answers_of, keep_answers
 from batchsend.mykaarma.customer_search import (
@@ -24,7 +25,8 @@ from batchsend.mykaarma.customer_search import (
     search_path,
 )
 from batchsend.mykaarma.protocol import Refused, RetryLater
-from batchsend.mykaarma.reading import ApiReader, NotRead, Reading, read_json
+from batchsend.mykaarma.reader import ApiReader
+from batchsend.mykaarma.reading import NotRead, Reading, read_json
 from batchsend.planning.customer_match import Person, find_match
 from batchsend.sending.pacing import Pacer, Pause
 from batchsend.utils.progress import report
@@ -46,6 +48,17 @@ class LookupPace:
     give_up_after: float
 
 
+def pace_of(sending: Sending) -> LookupPace:
+    """The pace that a campaign's `[sending]` sets."""
+    return LookupPace(
+        rate=sending.rate,
+        concurrency=sending.concurrency,
+        timeout=sending.timeout,
+        stop_after_failures=sending.stop_after_failures,
+        give_up_after=sending.give_up_after.total_seconds(),
+    )
+
+
 class Answers:
     """The answers that are known, of one API. `ledger`: keeps them; `None` keeps them in memory only."""
 
@@ -63,6 +76,10 @@ class Answers:
     def add(self, search: Search, found: Found) -> None:
         question = Question(*search)
         self._kept[question] = self._new[question] = found_json(found)
+
+    def forget_ledger(self) -> None:
+        """Keeps new answers in memory only from now on."""
+        self._ledger = None
 
     def keep(self) -> None:
         """Stores new answers in the ledger. Raises `LedgerError`."""
@@ -83,15 +100,15 @@ def look_up(
 
     `total`: the number of people, for the progress. Raises `LedgerError` if answers cannot be kept.
     """
-    asker = _Asker(answers, reader, pace, listener)
-    unknown = _unknown(people, total, answers)
-    first = next(unknown, None)
+    asker = Asker(answers, reader, pace, listener)
+    left = unknown(people, total, answers)
+    first = next(left, None)
     if first is not None:
-        asyncio.run(asker.run(chain([first], unknown)))
+        asyncio.run(asker.run(chain([first], left)))
     return asker.problem
 
 
-def _unknown(people: Iterable[Person], total: int, answers: Answers) -> Iterator[Person]:
+def unknown(people: Iterable[Person], total: int, answers: Answers) -> Iterator[Person]:
     """The people about whom something has to be asked, and how far that is."""
     for number, person in enumerate(people, 1):
         report(number, total)
@@ -99,7 +116,7 @@ def _unknown(people: Iterable[Person], total: int, answers: Answers) -> Iterator
             yield person
 
 
-class _Asker:
+class Asker:
     """Asks for some people at the same time. Belongs to one event loop."""
 
     def __init__(

@@ -10,6 +10,7 @@ from batchsend.errors import LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.planning.plan import Plan
 from batchsend.sending.run_settings import RunSettings
+from batchsend.utils.timestamps import now
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -21,6 +22,12 @@ def run_settings(plan: Plan) -> RunSettings:
     return RunSettings.of(request.campaign, request.base_url, plan.wait_rules.hours, wait=request.wait)
 
 
+def seconds_to_first(plan: Plan) -> float:
+    """The seconds until the hourly cap allows the first text."""
+    hourly = plan.wait_rules.hourly
+    return 0.0 if hourly is None else max(0.0, (hourly.first_at - now()).total_seconds())
+
+
 def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], object] | None:
     """A function that opens the run for workers in the plan's transaction; only for PostgreSQL."""
     if ledger.file is not None or not plan.texts:
@@ -28,7 +35,7 @@ def handover_of(ledger: Ledger, plan: Plan) -> Callable[[Connection, int, int], 
 
     from batchsend.sending.cluster.open_runs import hand_over
 
-    return partial(hand_over, settings=run_settings(plan))
+    return partial(hand_over, settings=run_settings(plan), first_in=seconds_to_first(plan))
 
 
 def stop_handed_over(ledger: Ledger, run_id: int, by: str) -> bool:

@@ -15,7 +15,7 @@ from batchsend.lists.customer_list import Chunk, CustomerList
 from batchsend.lists.headers import match_key
 from batchsend.messages.phones import phone
 from batchsend.mykaarma.customer_search import Candidate, Field, Search
-from batchsend.mykaarma.reading import ApiReader
+from batchsend.mykaarma.reader import ApiReader
 from batchsend.planning.customer_match import Match, Person, Verdict, find_match
 from batchsend.planning.list_checks import API_UUID
 from batchsend.planning.lookup_columns import LookupColumns, persons

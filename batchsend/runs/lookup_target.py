@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.tables import Sending
+from batchsend.campaigns.tables import Lookup, Sending
 from batchsend.errors import ListError, SettingsError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
 from batchsend.lists.headers import match_key
 from batchsend.lists.source import forbidden
-from batchsend.mykaarma.reading import ApiReader
+from batchsend.mykaarma.reader import ApiReader
 from batchsend.planning.list_checks import API_UUID
-from batchsend.planning.lookup_columns import NamedColumns, find_lookup_columns
+from batchsend.planning.lookup_columns import LookupColumns, find_lookup_columns, look_like_numbers
 from batchsend.planning.sources import open_campaign_list
 from batchsend.reports.output_files import check_output, inputs_of, refuse_inputs
 from batchsend.runs.api import load_campaign, prepare
-from batchsend.runs.customer_lookup import LookupPace
+from batchsend.runs.customer_lookup import LookupPace, pace_of
 from batchsend.runs.list_lookup import ListLookup
 from batchsend.runs.start import refuse_sample_ids, with_newest_list
 from batchsend.settings import Settings, load_settings, require_credentials
@@ -57,7 +58,7 @@ class LookupTarget:
 
 def of_campaign(
     file: Path,
-    named: NamedColumns,
+    named: Lookup,
     *,
     list_: Path | None = None,
     rate: float | None = None,
@@ -71,9 +72,11 @@ def of_campaign(
     start = prepare(campaign, ledger=ledger)
     campaign = with_newest_list(campaign)
     customers = open_campaign_list(campaign, campaign.list)
+    if named == Lookup():
+        named = campaign.columns.lookup or named
     lookup = ListLookup(
         customers,
-        find_lookup_columns(customers, named),
+        _columns(customers, named),
         _department(campaign, customers),
         campaign.recipients.default_region,
     )
@@ -89,7 +92,7 @@ def of_campaign(
 
 def of_list(
     path: Path,
-    named: NamedColumns,
+    named: Lookup,
     *,
     department: str | None,
     region: str,
@@ -110,12 +113,18 @@ def of_list(
     customers = open_list(path, ListOptions(hidden_rows="skip"))
     sending = Sending() if rate is None else Sending(rate=rate)
     return LookupTarget(
-        lookup=ListLookup(customers, find_lookup_columns(customers, named), department, region),
+        lookup=ListLookup(customers, _columns(customers, named), department, region),
         settings=settings,
         pace=pace_of(sending),
         ledger_url=resolve_ledger_url(ledger, settings, _ledger_folder(path, here)),
         usual_output=path.with_name(f"{path.stem}-lookup.xlsx"),
         inputs=(path,),
+    )
+
+
+def _columns(customers: CustomerList, named: Lookup) -> LookupColumns:
+    return find_lookup_columns(
+        customers.path, customers.headers, named, partial(look_like_numbers, customers)
     )
 
 
@@ -134,14 +143,3 @@ def _department(campaign: Campaign, customers: CustomerList) -> str | int:
     if match_key(header) not in keys:
         raise ListError(customers.path, f'has no column "{header}", so the department is not known.')
     return keys.index(match_key(header))
-
-
-def pace_of(sending: Sending) -> LookupPace:
-    """The pace that a campaign's `[sending]` sets."""
-    return LookupPace(
-        rate=sending.rate,
-        concurrency=sending.concurrency,
-        timeout=sending.timeout,
-        stop_after_failures=sending.stop_after_failures,
-        give_up_after=sending.give_up_after.total_seconds(),
-    )

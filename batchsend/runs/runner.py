@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -31,9 +30,9 @@ from batchsend.reports.output_files import plan_heading, write_send_page
 from batchsend.reports.results_file import write_results
 from batchsend.reports.run_results import RunResults, SummaryLines
 from batchsend.runs.approval import approved_by_another, under_approval
-from batchsend.runs.handover import check_detachable, handover_of, run_settings
+from batchsend.runs.handover import check_detachable, handover_of, run_settings, seconds_to_first
 from batchsend.runs.notify import telling_of_problems, told
-from batchsend.runs.report import Report
+from batchsend.runs.report import Report, tally_of
 from batchsend.runs.settle import settle_after_sending
 from batchsend.runs.start import (
     Start,
@@ -55,7 +54,7 @@ from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Event
 from batchsend.sending.stopping import Ending
 from batchsend.settings import Credentials, require_credentials
-from batchsend.statuses import Code, Status, Tally
+from batchsend.statuses import Code, Status
 from batchsend.utils.signals import holding_signals
 from batchsend.utils.timestamps import now
 
@@ -161,7 +160,7 @@ def rehearse(
     start = replace(start, options=replace(start.options, wait=True))
     results = start.results_path(None)
     check_target(start, with_newest_list(start.campaign), None)
-    with planned(start, told_to(listener)) as plan:
+    with planned(start, told_to(listener), rehearsal=True) as plan:
         check_guards(start, plan)
         announce(plan)
         require_confirmation(plan.texts == 0 or confirm(plan))
@@ -241,7 +240,8 @@ def _send_stored(
         return Ending()
     settings = run_settings(plan)
     if run.ledger.file is not None:
-        return asyncio.run(dispatch(settings, run.identity(), credentials, run.outbox(), listener))
+        first_in = seconds_to_first(plan)
+        return asyncio.run(dispatch(settings, run.identity(), credentials, run.outbox(), listener, first_in))
     from batchsend.sending.cluster.dispatch import dispatch_together
     from batchsend.sending.cluster.open_runs import OpenRun
 
@@ -253,7 +253,8 @@ async def _send_to_sandbox(run: _Run, listener: Listener) -> Ending:
     outbox = run.outbox()
     outbox.end_quiet_hours(outbox.quiet_clocks())
     async with sandbox_api() as api:
-        settings = RunSettings.of(run.plan.request.campaign, api.base_url)
+        campaign = run.plan.request.campaign
+        settings = replace(RunSettings.of(campaign, api.base_url), rate=campaign.sending.rate)
         return await dispatch(settings, run.identity(), api.credentials, outbox, listener)
 
 
@@ -300,7 +301,7 @@ def _report_handover(run: _Run) -> Report:
     return Report(
         exit=Exit.DONE,
         run_id=run.id,
-        tally=_tally(codes),
+        tally=tally_of(codes),
         codes=codes,
         planned=run.plan.texts,
         dismissed=run.plan.remarks.dismissed,
@@ -328,7 +329,7 @@ def _report(run: _Run, ending: Ending) -> Report:
     return Report(
         exit=exit_code,
         run_id=run.number,
-        tally=_tally(codes),
+        tally=tally_of(codes),
         codes=codes,
         ending=reason,
         results=written,
@@ -341,13 +342,6 @@ def _report(run: _Run, ending: Ending) -> Report:
         list_file=plan.sources.customers.path,
         list_saved_at=plan.sources.customers.saved_at,
     )
-
-
-def _tally(codes: Sequence[CodeCount]) -> Tally:
-    counts: Counter[str] = Counter()
-    for status, _, rows in codes:
-        counts[status] += rows
-    return Tally.of(counts)
 
 
 def _waiting_until(run: _Run, codes: Sequence[CodeCount]) -> datetime | None:

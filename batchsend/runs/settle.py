@@ -92,6 +92,15 @@ class Settlement:
 
 def settle_run(found: Found) -> Settlement:
     """Settles a run by the conversations of its customers. Raises `BatchsendError`; then nothing was changed."""
+    record, credentials = found.campaign, access_of(found)
+    with settling_lock(found.ledger, record.name, record.base_url) as held:
+        return look_for_texts(
+            found.ledger, found.run.id, record.base_url, credentials, campaign_of(found), held
+        )
+
+
+def access_of(found: Found) -> Credentials:
+    """The credentials for the API that the run was sent to. Raises `SettingsError` if the settings name another."""
     record = found.campaign
     folder = Path(record.file).parent
     folder = folder if folder.is_dir() else current_folder(Path.cwd())
@@ -99,16 +108,12 @@ def settle_run(found: Found) -> Settlement:
     if settings.base_url != record.base_url:
         raise SettingsError(
             f"Run {found.run.id} was sent to {record.base_url}, but MYKAARMA_BASE_URL is {settings.base_url}. Set it "
-            f"to {record.base_url} to look for its texts there. Nothing was changed."
+            f"to {record.base_url} to look there. Nothing was changed."
         )
-    credentials = require_credentials(settings)
-    with settling_lock(found.ledger, record.name, record.base_url) as held:
-        return look_for_texts(
-            found.ledger, found.run.id, record.base_url, credentials, _campaign_of(found), held
-        )
+    return require_credentials(settings)
 
 
-def _campaign_of(found: Found) -> Campaign | None:
+def campaign_of(found: Found) -> Campaign | None:
     """The campaign file of a run, if it is still there and can be read."""
     path = Path(found.run.about["file"])
     try:
@@ -147,7 +152,7 @@ def look_for_texts(
         assert looking is not None  # noqa: S101
         with finishing_on_signals(lambda _number: looking.cancel()):
             async with ConversationClient(base_url, credentials, timeout=facts.timeout) as client:
-                ask = _patient(client, rate)
+                ask = asking_patiently(client, rate)
                 for customer_uuid, texts in wanted.items():
                     record(customer_uuid, texts, await _read(ask, texts, facts))
 
@@ -180,7 +185,7 @@ def _facts_of(campaign: Campaign | None) -> RequestFacts:
     )
 
 
-def _patient(client: ConversationClient, rate: float) -> Ask:
+def asking_patiently(client: ConversationClient, rate: float) -> Ask:
     """Asks at this rate, and again after answers that ask for patience. Raises `StoppedError`."""
     pace = bucket(rate)
     # Spreads retries out; nothing secret depends on it.

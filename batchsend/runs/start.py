@@ -18,7 +18,7 @@ from batchsend.ledger.opening import check_ledger_place, ledger_name, open_for_r
 from batchsend.ledger.runs import recorded_codes
 from batchsend.lists.newest import OnWait, newest_match, no_word, wait_until_settled
 from batchsend.planning.guards import Facts, Refusal, refusals
-from batchsend.planning.plan import Plan, PlanRequest, make_plan
+from batchsend.planning.plan import LookUp, Plan, PlanRequest, make_plan
 from batchsend.planning.resend import check_resend
 from batchsend.reports.output_files import check_output, inputs_of, refuse_inputs, reported_runs, results_path
 from batchsend.reports.results_file import check_writable
@@ -75,9 +75,9 @@ def require_confirmation(confirmed: bool) -> None:
 
 
 @contextmanager
-def planned(start: Start, on_wait: OnWait = no_word) -> Iterator[Plan]:
-    """Makes the plan of a start without changing anything. Raises `BatchsendError`."""
-    request = plan_request(start, on_wait)
+def planned(start: Start, on_wait: OnWait = no_word, *, rehearsal: bool = False) -> Iterator[Plan]:
+    """Makes the plan of a start without changing anything but kept look-ups. Raises `BatchsendError`."""
+    request = plan_request(start, on_wait, rehearsal=rehearsal)
     ledger = open_for_reading(start.ledger_url)
     try:
         with make_plan(request, ledger) as plan:
@@ -87,8 +87,8 @@ def planned(start: Start, on_wait: OnWait = no_word) -> Iterator[Plan]:
             ledger.close()
 
 
-def plan_request(start: Start, on_wait: OnWait) -> PlanRequest:
-    """The request for the plan of a start, as soon as its files are settled.
+def plan_request(start: Start, on_wait: OnWait, *, rehearsal: bool = False) -> PlanRequest:
+    """The request for the plan of a start, as soon as its files are settled. `rehearsal`: no text leaves.
 
     Raises `BatchsendError` if the list or `--resend` cannot be used.
     """
@@ -106,7 +106,19 @@ def plan_request(start: Start, on_wait: OnWait) -> PlanRequest:
         new_campaign=options.new_campaign,
         wait=options.wait,
         results={run: results_path(start.campaign, run) for run in reported_runs(start.campaign)},
+        look_up=_look_up(start, on_wait, rehearsal=rehearsal),
     )
+
+
+def _look_up(start: Start, on_wait: OnWait, *, rehearsal: bool) -> LookUp | None:
+    """How the customers of a list without ids are found."""
+    if start.campaign.columns.lookup is None:
+        return None
+    # Other campaigns need no HTTP client before they are sent.
+    from batchsend.runs.campaign_lookup import CampaignLookup, RehearsalLookup
+
+    kind = RehearsalLookup if rehearsal else CampaignLookup
+    return kind(start.settings, start.ledger_url, on_wait)
 
 
 def _wait_for_files(campaign: Campaign, on_wait: OnWait) -> None:

@@ -80,7 +80,7 @@ def send_trial(
     api = None if rehearsal else Api(start.settings.base_url, require_credentials(start.settings))
     if not rehearsal:
         refuse_sample_ids(start.campaign)
-    with planned(start, told_to(listener)) as plan:
+    with planned(start, told_to(listener), rehearsal=rehearsal) as plan:
         trial = _trial(plan, customer_uuid, row)
         require_confirmation(confirm(trial))
         with holding_signals():

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
+from batchsend.sandbox.conversations import Conversations, Reply
 from batchsend.sandbox.options import SandboxOptions
 from batchsend.sandbox.request_log import ReceivedRequest
 from batchsend.sandbox.responder import random_numbers
 from batchsend.sandbox.scenarios import find_scenario
-from batchsend.sandbox.updates import Text, TextOutcome, UpdatePost, is_loopback_url, updates_of
+from batchsend.sandbox.updates import (
+    Text,
+    TextOutcome,
+    UpdatePost,
+    is_loopback_url,
+    reply_event,
+    updates_of,
+)
 
 _MAX_CONNECTIONS = 20
 #: Seconds to wait for an answer.
@@ -22,17 +30,28 @@ _TIMEOUT = 5.0
 #: An update that gets no 2xx is sent again this often, after a back-off that begins with so many seconds.
 _RETRIES = 5
 _FIRST_BACKOFF = 0.2
+#: What customers answer: ordinary, unclear, and requests for no more texts.
+_REPLIES = (
+    "Thanks!",
+    "Yes, Tuesday at 10 works",
+    "How much is it?",
+    "I'll stop by tomorrow",
+    "Can you cancel my appointment?",
+    "STOP",
+    "Please stop texting me",
+    "No me manden más mensajes",
+)
 
 
 class CallbackSender:
     """The updates of one sandbox, as an asynchronous context manager; closing it drops unsent updates.
 
-    `sent` is called when all updates of a text were sent, with its UUID and the outcome that they reported.
+    `conversations` get the outcomes that updates reported, and the replies of customers who answer.
     """
 
-    def __init__(self, options: SandboxOptions, sent: Callable[[str, TextOutcome], None]) -> None:
+    def __init__(self, options: SandboxOptions, conversations: Conversations) -> None:
         self._options = options
-        self._sent = sent
+        self._conversations = conversations
         self._seed = secrets.randbits(64) if options.seed is None else options.seed
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
@@ -55,17 +74,41 @@ class CallbackSender:
             await self._session.close()
 
     def schedule(self, received: ReceivedRequest) -> None:
-        """Sends the text's updates later, if a text was sent and its request names a URL on this computer."""
-        submission, message_uuid = received.submission, received.message_uuid
-        url = submission.callback_url
-        if not self._options.updates or submission.send_synchronously or message_uuid is None:
+        """Sends the text's updates later, and the reply of a customer who answers.
+
+        Updates need a text that was sent and a URL on this computer.
+        """
+        if received.message_uuid is None or not (self._options.updates or self._options.reply_rate):
             return
-        if url is None or not is_loopback_url(url) or self._session is None:
-            return
-        text = Text(message_uuid, received.customer_uuid, submission.metadata)
-        task = asyncio.create_task(self._send(self._session, url, text, received.number))
+        self._begin(self._follow_up(received))
+
+    def report(self, reply: Reply, text: ReceivedRequest) -> None:
+        """Sends the event of a reply to the URL of the text that it answers, where updates go there."""
+        url = self._url_of(text)
+        if url is not None and self._session is not None:
+            (shape, *_) = random_numbers(self._seed, f"shape:{reply.message_uuid}", text.number)
+            event = reply_event(reply.as_message(), reply.customer_uuid, text.department_uuid, shape)
+            self._begin(_post(self._session, url, event, 0))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _url_of(self, received: ReceivedRequest) -> str | None:
+        url = received.submission.callback_url
+        return url if self._options.updates and url is not None and is_loopback_url(url) else None
+
+    async def _follow_up(self, received: ReceivedRequest) -> None:
+        customer, submission, url = received.customer_uuid, received.submission, self._url_of(received)
+        if url is not None and not submission.send_synchronously and self._session is not None:
+            text = Text(received.message_uuid or "", customer, submission.metadata)
+            await self._send(self._session, url, text, received.number)
+        answers, which, late, _ = random_numbers(self._seed, f"reply:{customer}", received.number)
+        if answers < self._options.reply_rate:
+            await asyncio.sleep(self._options.update_delay * (0.5 + late))
+            words = _REPLIES[int(which * len(_REPLIES))]
+            self.report(self._conversations.add_reply(customer, words, phone=submission.phone), received)
 
     async def _send(self, session: aiohttp.ClientSession, url: str, text: Text, number: int) -> None:
         options, customer = self._options, text.customer_uuid
@@ -81,7 +124,7 @@ class CallbackSender:
             copies = 2 if repeat < options.update_repeat else 1
             posts += [_post(session, url, update, delay + options.update_delay * n) for n in range(copies)]
         await asyncio.gather(*posts)
-        self._sent(text.message_uuid, outcome)
+        self._conversations.note_outcome(text.message_uuid, outcome)
 
     def _outcome(self, customer: str, bad_luck: float) -> TextOutcome:
         scenario = find_scenario(customer)

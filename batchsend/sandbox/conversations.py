@@ -39,6 +39,22 @@ class Reply:
     body: str
     received_at: datetime
 
+    def as_message(self) -> dict[str, Any]:
+        """The reply as conversations and events show it."""
+        return {
+            "uuid": self.message_uuid,
+            "messageType": "R",
+            "protocol": "X",
+            "isManual": None,
+            "sentOn": None,
+            "receivedOn": _time(self.received_at),
+            "deliveryStatus": None,
+            "twilioDeliveryFailureMessage": None,
+            "fromNumber": self.phone,
+            "toNumber": _DEALERSHIP,
+            "messageExtnDTO": {"messageBody": self.body},
+        }
+
 
 class Conversations:
     """The conversations of one sandbox. Texts come from its log; at most `keep` replies and outcomes are kept."""
@@ -114,7 +130,7 @@ class Conversations:
                 yield text.arrived_at, self._sent(text)
         for reply in self._replies:
             if reply.customer_uuid == customer:
-                yield reply.received_at, _received(reply)
+                yield reply.received_at, reply.as_message()
 
     def _sent(self, text: ReceivedRequest) -> dict[str, Any]:
         outcome = self._outcomes.get(text.message_uuid or "")
@@ -132,22 +148,6 @@ class Conversations:
             "toNumber": text.phone,
             "messageExtnDTO": {"messageBody": text.whole_body},
         }
-
-
-def _received(reply: Reply) -> dict[str, Any]:
-    return {
-        "uuid": reply.message_uuid,
-        "messageType": "R",
-        "protocol": "X",
-        "isManual": None,
-        "sentOn": None,
-        "receivedOn": _time(reply.received_at),
-        "deliveryStatus": None,
-        "twilioDeliveryFailureMessage": None,
-        "fromNumber": reply.phone,
-        "toNumber": _DEALERSHIP,
-        "messageExtnDTO": {"messageBody": reply.body},
-    }
 
 
 def _time(moment: datetime) -> str:

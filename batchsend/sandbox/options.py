@@ -43,6 +43,8 @@ class SandboxOptions:
     update_shuffle: bool = False
     #: Share of the texts, 0 to 1, that are reported as undelivered.
     undelivered_rate: float = 0.0
+    #: Share of the texts, 0 to 1, that the customer answers. With `updates`, an event reports each reply.
+    reply_rate: float = 0.0
     #: The customers that a search finds.
     customers: tuple[SandboxCustomer, ...] = ()
     #: How many requests, and how many texts, to keep in memory; None keeps all.
@@ -60,6 +62,7 @@ class SandboxOptions:
             ("error rate", self.error_rate),
             ("share of repeated updates", self.update_repeat),
             ("undelivered rate", self.undelivered_rate),
+            ("reply rate", self.reply_rate),
         ):
             if not 0 <= share <= 1:
                 raise BatchsendError(

@@ -68,7 +68,7 @@ class Sandbox:
         self._responder = Responder(self._options)
         #: The customers' conversations; `add_reply` adds a text from a customer.
         self.conversations = Conversations(self._log, self._options.keep)
-        self._callbacks = CallbackSender(self._options, self.conversations.note_outcome)
+        self._callbacks = CallbackSender(self._options, self.conversations)
         self._closing = asyncio.Event()
         self._resources = ExitStack()
         self._runner: web.AppRunner | None = None
@@ -218,7 +218,7 @@ class Sandbox:
         return _web_response(self.conversations.answer(match["department"], match["customer"], payload))
 
     async def _add_reply(self, request: web.Request) -> web.Response:
-        """Adds a text from a customer, as if one had answered."""
+        """Adds a text from a customer, as if one had answered, and sends its event where updates are sent."""
         payload = await _json_of(request)
         values = [payload.get(name) for name in ("customer", "body")] if isinstance(payload, dict) else []
         if not isinstance(payload, dict) or not all(isinstance(value, str) and value for value in values):
@@ -229,6 +229,9 @@ class Sandbox:
         phone = payload.get("phone")
         customer, body = map(str, values)
         reply = self.conversations.add_reply(customer, body, phone=phone if isinstance(phone, str) else None)
+        latest = next(iter(of_customer(reversed(self._log.texts), customer)), None)
+        if latest is not None:
+            self._callbacks.report(reply, latest)
         return web.json_response({"messageUUID": reply.message_uuid})
 
     async def _wait(self, seconds: float) -> None:

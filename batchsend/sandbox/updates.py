@@ -1,12 +1,13 @@
 """The updates that the sandbox sends about a text, in the shapes that the service is known to use. Pure functions.
 
 The first update goes to `callbackURL` once sending was attempted. The second one is the message event with the
-delivery status.
+delivery status. A message event also reports each text from a customer.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -63,6 +64,22 @@ def updates_of(text: Text, outcome: TextOutcome, shape: float) -> Iterator[Updat
     if outcome not in _WHY_NOT_SENT:
         events = (_event_plain, _event_in_text)
         yield events[int(shape * 31) % len(events)](text, delivered=outcome is TextOutcome.DELIVERED)
+
+
+def reply_event(
+    message: Mapping[str, Any], customer_uuid: str, department_uuid: str, shape: float
+) -> UpdatePost:
+    """The event of a customer's text. `message` is its `messageDTO`; `shape`, 0 to 1, chooses a known shape."""
+    payload = {"isUpdate": False, "messageDTO": {**message, "customerUuid": customer_uuid, "isRead": False}}
+    event = {
+        "id": message["uuid"],
+        "timestamp": round(time.time() * 1000),
+        "dealeruuid": "sandbox-dealer",
+        "departmentuuid": department_uuid,
+        "type": "messages",
+        "payload": payload if shape < 0.5 else json.dumps(payload),
+    }
+    return UpdatePost(_PLAIN, json.dumps(event))
 
 
 def is_loopback_url(url: str | None) -> bool:

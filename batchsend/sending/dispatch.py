@@ -35,16 +35,18 @@ async def dispatch(
     credentials: Credentials,
     outbox: Outbox,
     listener: Callable[[Event], None],
+    first_in: float = 0.0,
 ) -> Ending:
     """Sends the outbox's rows. Ctrl-C and SIGTERM end it once the requests in flight are finished.
 
-    `identity` is what the callback metadata of every request carries in addition to its row.
+    `identity` is what the callback metadata of every request carries in addition to its row. `first_in`: seconds
+    until the first request may leave.
     """
     async with settings.client(credentials) as client:
         loop = SendLoop(settings, listener)
         interrupted = Ending("interrupted", interrupted=True)
         with finishing_on_signals(lambda _number: loop.stop(interrupted)):
-            return await loop.run(outbox, client, Pacer(settings.rate), identity)
+            return await loop.run(outbox, client, Pacer(settings.rate, first_in=first_in), identity)
 
 
 class SendLoop:

@@ -125,10 +125,12 @@ class Pacing(ABC):
 
 
 class Pacer(Pacing):
-    """Gives slots to the requests of one run that one process sends."""
+    """Gives slots to the requests of one run that one process sends. `first_in`: seconds until the first slot."""
 
-    def __init__(self, rate: float, jitter: random.Random | None = None) -> None:
+    def __init__(self, rate: float, jitter: random.Random | None = None, *, first_in: float = 0.0) -> None:
         super().__init__(rate, jitter)
+        if first_in > 0:
+            self._paused_until = asyncio.get_running_loop().time() + first_in
         self._bucket = bucket(rate)
         self._departures = bucket(rate)
         self._slowed_at = 0.0

@@ -42,7 +42,7 @@ class RunSettings:
         sending = campaign.sending
         return cls(
             base_url=base_url,
-            rate=sending.rate,
+            rate=sending.pace,
             concurrency=sending.concurrency,
             timeout=sending.timeout,
             stop_after_failures=sending.stop_after_failures,

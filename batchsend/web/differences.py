@@ -27,6 +27,7 @@ LABELS: Mapping[str, str] = {
     "columns.timezone": "Column with the time zone",
     "columns.state": "Column with the state",
     "columns.zip": "Column with the ZIP code",
+    "columns.lookup": "Columns to look customers up by",
     "recipients.consent": "Who agreed to texts",
     "recipients.key": "When it is the same text",
     "recipients.suppress": "Files with people to skip",
@@ -41,6 +42,7 @@ LABELS: Mapping[str, str] = {
     "schedule.cron": "Repeated start",
     "schedule.at": "Start",
     "sending.quiet_hours": "Quiet hours",
+    "hours": "Hours of states",
 }
 _FIELDS = {field.name: field for field in (*SPEED, *(field for group in GROUPS for field in group.fields))}
 #: Lines around a change that are shown.
@@ -141,7 +143,7 @@ def _changed(base: list[str], begin: int, end: int, edits: _Edits, side: int) ->
 
 def label_of(key: tuple[str, ...]) -> str:
     """Returns what the pages call a key."""
-    name = ".".join(key)
+    name = ".".join(key[:1] if key[0] == "hours" else key)
     return _FIELDS[name].label if name in _FIELDS else LABELS.get(name, name)
 
 

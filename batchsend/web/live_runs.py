@@ -94,10 +94,9 @@ class _Cached:
 
 
 class Snapshots:
-    """The latest snapshot of each run that is watched. `giving_up`: addresses of runs that are being given up."""
+    """The latest snapshot of each run that is watched."""
 
     def __init__(self, active: ActiveRuns) -> None:
-        self.giving_up: set[str] = set()
         self._active = active
         self._cached: dict[tuple[str, int], _Cached] = {}
 
@@ -107,9 +106,7 @@ class Snapshots:
         async with cached.lock:
             if cached.snapshot is None or time.monotonic() >= cached.next_at:
                 began = time.monotonic()
-                cached.snapshot = await asyncio.to_thread(
-                    _read, run, self._active, cached.tried, giving_up=run.url in self.giving_up
-                )
+                cached.snapshot = await asyncio.to_thread(_read, run, self._active, cached.tried)
                 took = time.monotonic() - began
                 cached.next_at = time.monotonic() + max(_EVERY * 0.8, took * _PAUSE_PER_READ)
             return cached.snapshot
@@ -128,9 +125,7 @@ class Snapshots:
         return self._cached.setdefault(key, _Cached())
 
 
-def _read(
-    run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]], *, giving_up: bool
-) -> RunSnapshot:
+def _read(run: RunRef, active: ActiveRuns, before: deque[tuple[float, int]]) -> RunSnapshot:
     with existing_ledger(run.folder, run.campaign) as found:
         # Before the counts: they then include the last texts of a run that ends in between.
         sending = active.is_sending(found, found.run(run.number))
@@ -139,7 +134,7 @@ def _read(
         to_send = sendable(codes)
         dismissals = dismissals_of(found.ledger, [run.number])
         record, waits = found.run(run.number), counts[Status.PENDING]
-        state = read_state(found.ledger, record, waits, to_send, sending=sending, giving_up=giving_up)
+        state = read_state(found.ledger, record, waits, to_send, sending=sending)
     done = tried(counts)
     rate = _rate(before, done) if sending else 0.0
     in_flight = counts.get(IN_FLIGHT, 0)

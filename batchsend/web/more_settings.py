@@ -39,6 +39,16 @@ SPEED = (
         "The others wait for the next day. Leave it empty for no limit.",
     ),
     KeyField(
+        ("sending", "per_hour"),
+        "At most this many texts in an hour",
+        "They are spread evenly, so that you can answer the replies. Leave it empty for no limit.",
+    ),
+    KeyField(
+        ("sending", "per_day_segments"),
+        "At most this many parts a day",
+        "Phone companies count and limit parts: 160 characters each, or 70 with emoji. Leave it empty for no limit.",
+    ),
+    KeyField(
         ("sending", "holidays"),
         "Days without texts",
         "One a line, such as US (legal holidays), US-LA (those of Louisiana), Good Friday, 2026-12-24, or 12-24 for "

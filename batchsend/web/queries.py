@@ -302,7 +302,7 @@ def history_version(folder: WebFolder, campaign: Campaign) -> tuple[int | str, .
         query = select(
             select(func.count(starts.c.id)).scalar_subquery(),
             select(func.count(starts.c.ended_at)).scalar_subquery(),
-            select(func.max(runs.c.given_up_at)).scalar_subquery(),
+            select(func.count(runs.c.given_up_at)).scalar_subquery(),
             select(func.max(optouts.c.id)).scalar_subquery(),
             select(func.count(optouts.c.removed_at)).scalar_subquery(),
         )

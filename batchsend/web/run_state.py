@@ -67,7 +67,7 @@ class RunFacts(NamedTuple):
     """What the state of a run follows from.
 
     `start`: its last start; `left`: how many rows are not sent; `to_send`: how many of them could be sent now;
-    `shared`: what workers do; `moment`: the time, as UTC text; `giving_up`: the rest is about to be given up.
+    `shared`: what workers do; `moment`: the time, as UTC text.
     """
 
     run: RunRecord
@@ -77,13 +77,12 @@ class RunFacts(NamedTuple):
     to_send: int
     shared: SharedState | None
     moment: str
-    giving_up: bool = False
 
 
 def state_of(facts: RunFacts) -> RunState:
     """What a run does."""
     run = facts.run
-    if facts.giving_up:
+    if run.is_to_be_given_up and facts.left:
         return RunState(Doing.STOPPING)
     if facts.sending:
         return _while_sending(facts)
@@ -118,11 +117,9 @@ def _with_rows_left(facts: RunFacts, start: Mapping[str, Any]) -> RunState:
     return RunState(Doing.LEFT)
 
 
-def read_state(
-    ledger: Ledger, run: RunRecord, left: int, to_send: int, *, sending: bool, giving_up: bool = False
-) -> RunState:
+def read_state(ledger: Ledger, run: RunRecord, left: int, to_send: int, *, sending: bool) -> RunState:
     """Reads what a run does. The arguments are as in `RunFacts`. Raises `BatchsendError`."""
     starts = starts_of(ledger, run.id)
     shared = shared_state(ledger, run.id, rows=False)
     start = starts[-1] if starts else None
-    return state_of(RunFacts(run, start, sending, left, to_send, shared, to_text(now()), giving_up))
+    return state_of(RunFacts(run, start, sending, left, to_send, shared, to_text(now())))

@@ -188,7 +188,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[JOBS] = Jobs(folder.state, readers, run_check, folder.only_below)
     app[SNAPSHOTS] = Snapshots(active)
     app[run_page.ENDING] = asyncio.Event()
-    app[run_actions.TASKS] = set()
+    app[run_actions.TASKS] = {}
     app[editing.CHANGING] = asyncio.Lock()
     app[sender_step.TESTING] = asyncio.Lock()
     app[UNUSED] = set()

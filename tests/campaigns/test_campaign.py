@@ -139,7 +139,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
         "template_by": None,
         "department_label": None,
         "columns": dict.fromkeys(
-            ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state")
+            ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state", "lookup")
         ),
         "recipients": {
             "key": None,
@@ -178,6 +178,8 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "quiet_hours": None,
             "holidays": (),
             "per_day": None,
+            "per_day_segments": None,
+            "per_hour": None,
         },
         "hours": {},
         "guards": {
@@ -474,6 +476,10 @@ PATH_HINT = (
 DURATION = 'expected a length of time such as "30s", "15m", "1h30m" or a number of seconds, at most 366 days'
 
 WRONG: list[tuple[str, str]] = [
+    (
+        SMALLEST + '[columns]\ncustomer_uuid = "Id"\nlookup = { vin = "VIN" }',
+        "`columns.lookup`: finds the customers' ids, so `customer_uuid` cannot be set too; keep one of them",
+    ),
     # unknown keys
     (with_line('nmae = "x"'), '`nmae`: unknown key; did you mean "name"?'),
     (with_line('department-uuid = "x"'), '`department-uuid`: unknown key; did you mean "department_uuid"?'),
@@ -486,7 +492,14 @@ WRONG: list[tuple[str, str]] = [
         SMALLEST + "[sending]\nzzz = 5",
         (
             "`sending.zzz`: unknown key; known here: rate, concurrency, timeout, stop_after_failures, give_up_after, "
-            "quiet_hours, holidays, per_day"
+            "quiet_hours, holidays, per_day, per_day_segments, per_hour"
+        ),
+    ),
+    (
+        SMALLEST + "[sending]\nper_day_segments = 5",
+        (
+            "`sending.per_day_segments`: is 5, but a text may have 6 segments, and would never be sent; raise it, or "
+            "lower `max_segments` under [message]"
         ),
     ),
     (

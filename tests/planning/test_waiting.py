@@ -168,3 +168,22 @@ def test_rows_that_no_hour_suits_take_no_place_of_others(
     assert codes[3:] == ["QUIET_HOURS" if wait else "STOPPED"] * 2 + [
         "DAILY_CAP" if campaign else "HELD_BACK"
     ]
+
+
+def test_the_cap_of_segments_leaves_the_rest_for_tomorrow(tmp_path: Path) -> None:
+    world = World(tmp_path).write(
+        campaign="[sending]\nper_day_segments = 6\n",
+        template="{{ first_name }}, it is time for your service.",
+    )
+    campaign = load_campaign(tmp_path / "campaign.toml")
+    ledger = open_ledger(sqlite_url(tmp_path / "ledger.db"))
+    noon = datetime(2026, 3, 2, 18, tzinfo=UTC)
+    # Two segments each; those of one and those of the cap's rest come later.
+    long = "Ann" * 60
+    world.write_list([{"Customer UUID": who, "First Name": long} for who in "abcdefg"])
+    texted = []
+    for day in range(3):
+        with clock_at(noon + timedelta(days=day)) as clock:
+            texted.append(send_day(campaign, ledger, clock.now, set()))
+    ledger.close()
+    assert texted == [["a", "b", "c"], ["d", "e", "f"], ["g"]]

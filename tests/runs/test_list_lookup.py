@@ -10,8 +10,8 @@ import pytest
 from dms_lists import LAYOUTS, Dealership, Layout, dealership, resolvable
 from world import PASSWORD, USERNAME, running_sandbox
 
+from batchsend.campaigns.tables import Lookup
 from batchsend.lists.customer_list import open_list
-from batchsend.planning.lookup_columns import NamedColumns
 from batchsend.runs.list_lookup import look_up_list
 from batchsend.runs.lookup_target import of_list
 
@@ -43,7 +43,7 @@ def looked_up(layout: Layout, people: Dealership, folder: Path) -> list[dict[str
     """The rows of the new list."""
     rows = layout.filled(people.rows)
     export = layout.write(folder, rows)
-    target = of_list(export, NamedColumns(), department="department", region="US", rate=5000)
+    target = of_list(export, Lookup(), department="department", region="US", rate=5000)
     report = look_up_list(
         target.lookup, folder / "found.csv", target.reader(), target.pace, None, lambda _: None
     )

@@ -24,7 +24,7 @@ class Listener:
     """Receives updates, after refusing the first `refuse` of them."""
 
     def __init__(self) -> None:
-        self.url = ""
+        self.url = self.sandbox_url = ""
         self.refuse = 0
         self.bodies: list[Any] = []
         self.types: list[str] = []
@@ -62,6 +62,7 @@ async def listener_and_sender(
     listener.url = f"http://127.0.0.1:{runner.addresses[0][1]}/updates"
     chosen = SandboxOptions(**{"updates": True, "update_delay": 0.001, **options})
     async with Sandbox(chosen) as sandbox, aiohttp.ClientSession() as session:
+        listener.sandbox_url = sandbox.base_url
 
         async def send(customer: str, **sending: Any) -> str | None:
             usual = {"callbackURL": listener.url, "callbackMetaData": METADATA, "sendSynchronously": False}
@@ -205,3 +206,26 @@ def test_all_known_shapes_are_used() -> None:
 )
 def test_updates_go_only_to_this_computer(url: str | None, local: bool) -> None:
     assert is_loopback_url(url) is local
+
+
+@asynchronous
+async def test_customers_who_answer_are_reported_by_an_event() -> None:
+    async with listener_and_sender(reply_rate=1.0) as (listener, send):
+        await send("sandbox-no-update-1")
+        event = (await listener.wait_for(1))[0]
+    payload = event["payload"]
+    message = (json.loads(payload) if isinstance(payload, str) else payload)["messageDTO"]
+    assert event["type"] == "messages"
+    assert (message["messageType"], message["customerUuid"]) == ("R", "sandbox-no-update-1")
+    assert message["messageExtnDTO"]["messageBody"]
+
+
+@asynchronous
+async def test_a_reply_that_is_added_by_hand_is_reported_too() -> None:
+    async with listener_and_sender() as (listener, send):
+        await send("sandbox-no-update-1")
+        url = listener.sandbox_url + "/replies"
+        async with aiohttp.ClientSession() as session:
+            await session.post(url, json={"customer": "sandbox-no-update-1", "body": "STOP"})
+        received = json.dumps(await listener.wait_for(1))
+    assert "STOP" in received

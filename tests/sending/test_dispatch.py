@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -101,10 +102,11 @@ def send_at(
     wait: bool,
     stop_at: float | None = None,
     ahead: timedelta = timedelta(0),
+    first_in: float = 0.0,
 ) -> tuple[Recipients, Ending, datetime]:
     """Sends a list of recipients with these clocks, from `begin` on, in virtual time.
 
-    `ahead`: how much the clock is set back a minute later.
+    `ahead`: how much the clock is set back a minute later. `first_in`: seconds until the first request may leave.
     """
     loop = InlineLoop()
 
@@ -128,7 +130,8 @@ def send_at(
     async def story() -> Ending:
         if stop_at is not None:
             loop.call_later(stop_at, send_loop.stop, Ending("interrupted", interrupted=True))
-        return await send_loop.run(outbox(ledger, stored_plan), recipients, Pacer(settings.rate), {})
+        pacer = Pacer(settings.rate, first_in=first_in)
+        return await send_loop.run(outbox(ledger, stored_plan), recipients, pacer, {})
 
     with (
         patch.object(dispatching, "now", now),
@@ -269,6 +272,19 @@ def test_ctrl_c_ends_the_wait(ledger: Ledger, tmp_path: Path) -> None:
     assert (end - begin).total_seconds() == pytest.approx(100, abs=2)
 
 
+def test_no_hour_has_more_texts_than_the_hourly_cap(ledger: Ledger, tmp_path: Path) -> None:
+    begin = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
+    recipients, ending, _ = send_at(
+        ledger, tmp_path, [""] * 250, begin, TCPA, rate=120 / 3600, latency=0.2, wait=False, first_in=45
+    )
+    moments = [left for _, left in recipients.left]
+    assert ending.reason is None
+    assert len(moments) == 250
+    assert timedelta(seconds=45) <= moments[0] - begin < timedelta(seconds=46)
+    assert all(sum(at - timedelta(hours=1) < other <= at for other in moments) <= 120 for at in moments)
+    assert all(later - at > timedelta(seconds=29) for at, later in pairwise(moments))
+
+
 def test_the_daily_cap_leaves_the_rest_for_tomorrow(tmp_path: Path) -> None:
     scratch = scratch_ledger(tmp_path)
     with scratch.write() as connection:
@@ -324,5 +340,8 @@ def test_a_capped_day_is_a_calendar_day_when_clocks_change_too(
         ledger, stored_plan, *(came_to(row, sent_at=to_text(moment)) for row, moment in enumerate(moments, 2))
     )
     # A text of the next day has its time from a clock that was ahead; it takes no room of this day.
-    assert history(ledger).texts_between(start_of_window(ends - second, 1, where), ends) == 3
-    assert history(ledger).texts_between(start_of_window(ends, 1, where), next_midnight(ends, where)) == 1
+    assert history(ledger).texts_between(start_of_window(ends - second, 1, where), ends) == (3, 3)
+    assert history(ledger).texts_between(start_of_window(ends, 1, where), next_midnight(ends, where)) == (
+        1,
+        1,
+    )

@@ -160,6 +160,34 @@ def test_giving_up_says_so_everywhere(world: World, ledger: Ledger) -> None:
     assert f"stopped for good by {os_user()}, " in run_words(ledger, listed).words
 
 
+def test_a_stop_for_good_is_finished_after_the_console_was_killed(world: World, ledger: Ledger) -> None:
+    who = identity(base_url=world.base_url, file=str(world.folder / "campaign.toml"))
+    stored = store_plan(ledger, [planned(row) for row in range(2, 6)], who=who)
+    # The console had asked for it, and was killed while the texts under way were finished.
+    ledger.request_stop(stored.run_id, "dana", for_good=True)
+    ledger.end_start(stored.start_id, 130, "a stop was requested")
+    with serving(world) as served:
+        clicker = served.signed_in()
+        clicker.get(RUN)
+        page = clicker.wait(RUN, "4 rows were given up and not texted.")
+        assert "Stopped for good by dana, " in page.plain
+
+
+def test_a_run_that_was_continued_is_not_given_up_after_all(world: World, ledger: Ledger) -> None:
+    who = identity(base_url=world.base_url, file=str(world.folder / "campaign.toml"))
+    rows = [planned(row) for row in range(2, 6)]
+    stored = store_plan(ledger, rows, who=who)
+    ledger.request_stop(stored.run_id, "dana", for_good=True)
+    ledger.end_start(stored.start_id, 130, "a stop was requested")
+    again = store_plan(ledger, rows, who=who, run_id=stored.run_id)
+    ledger.end_start(again.start_id, 130, "interrupted")
+    run = ledger.run(stored.run_id)
+    assert run is not None
+    assert not run.is_to_be_given_up
+    with serving(world) as served:
+        assert "4 rows waiting" in served.signed_in().get(RUN).plain
+
+
 def test_a_run_whose_rows_wait_says_why_and_until_when(world: World, ledger: Ledger) -> None:
     world.write(campaign='\n[sending.quiet_hours]\nfrom = "20:00"\nto = "08:00"\n')
     who = identity(base_url=world.base_url, file=str(world.folder / "campaign.toml"))
@@ -171,7 +199,7 @@ def test_a_run_whose_rows_wait_says_why_and_until_when(world: World, ledger: Led
         page = served.signed_in().get(RUN)
     assert "Paused by dana, " in page.plain
     assert "It waits until a person continues it." in page.plain
-    assert "1 row : Not sent yet: it is too early or too late in the day" in page.plain
+    assert "1 row : Not sent yet: where this customer is, no texts are sent at this hour" in page.plain
     assert re.search(r"The first of them can be sent at <time datetime=", page.text)
 
 

@@ -36,8 +36,10 @@ def facts(run: dict[str, str] | None = None, **values: Any) -> RunFacts:
         (facts(WAITS, sending=True), Doing.WAITING),
         (facts({**WAITS, "waits_until": NOON}, sending=True), Doing.SENDING),  # the pause is over
         (facts({**WAITS, **ASKED}, sending=True), Doing.PAUSING),
-        (facts(ASKED, sending=True, giving_up=True), Doing.STOPPING),
-        (facts(giving_up=True), Doing.STOPPING),  # the process has ended, and its rows are still there
+        (facts({**ASKED, "given_up_by": "eva"}, sending=True), Doing.STOPPING),
+        # The process has ended, and its rows are still there.
+        (facts({**ASKED, "given_up_by": "eva"}), Doing.STOPPING),
+        (facts({**ASKED, "given_up_by": "eva"}, left=0), Doing.OVER),
         (facts(ASKED), Doing.PAUSED),
         (facts(ASKED, left=0), Doing.OVER),  # the last texts were under way
         (facts({**ASKED, **GIVEN_UP}, left=0), Doing.GIVEN_UP),

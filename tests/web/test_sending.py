@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -405,7 +406,11 @@ def test_a_check_made_before_a_stop_for_good_is_refused(
     monkeypatch.setenv("MYKAARMA_BASE_URL", sandbox.base_url)
     monkeypatch.chdir(world.folder)
     with planned(prepare(load_campaign(world.folder / "campaign.toml"))) as plan:
-        assert differences(confirmed.stored(), plan, first=False) == ["The campaign was stopped for good."]
+        stopped = ["The campaign was stopped for good."]
+        assert differences(confirmed.stored(), plan, first=False) == stopped
+        # Even if the clock was set back since another run was stopped.
+        earlier = replace(confirmed, stopped_at=["9 2999-01-01T00:00:00.000Z"])
+        assert differences(earlier.stored(), plan, first=False) == stopped
     # The campaign's pages lead to a new check, which offers these rows again.
     assert clicker.get(f"{SPRING}/check").url != shown
     clicker.wait_for_run(send(clicker, 2))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from batchsend.cli.text.layout import labeled
 from batchsend.ledger.replies import ReplyCounts, StoredReply
 from batchsend.messages.phones import display_phone
+
+if TYPE_CHECKING:
+    from batchsend.runs.replies import Poll
 
 #: How many characters of the text that was sent are shown.
 _SHOWN = 70
@@ -35,3 +39,15 @@ def _lines(reply: StoredReply) -> Iterator[str]:
         yield labeled("" if number else "replied", f"| {line}")
     if reply.outcome:
         yield labeled("", reply.outcome)
+
+
+def poll_lines(poll: Poll) -> Iterator[str]:
+    """Which conversations were read, and why others were not."""
+    if not poll.wanted:
+        yield "Nobody was texted in the last 30 days, so no conversation was read."
+        return
+    yield f"Conversations read: {poll.asked:,} of {poll.wanted:,}."
+    for reason, count in poll.unread.items():
+        yield f"{count:,} not read: {reason}"
+    if poll.stopped is not None:
+        yield f"Stopped: {poll.stopped}"

@@ -124,7 +124,7 @@ def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
         preferred=reader.sampler.preferred,
         ucs2=reader.sampler.ucs2,
         variables=reader.variables(),
-        customer_column=headers[roles.customer_uuid],
+        customer_column=headers[roles.shown_customer],
         phone_column=headers[roles.phone] if roles.phone is not None else None,
         place_columns=_place_columns(plan),
         request=reader.request,
@@ -155,7 +155,7 @@ class _RowReader:
     def __init__(self, plan: Plan) -> None:
         sources = plan.sources
         roles, headers = sources.roles, sources.customers.headers
-        self.groups = Groups(headers, roles.customer_uuid, roles.phone)
+        self.groups = Groups(headers, roles.shown_customer, roles.phone)
         self.sampler = MessageSampler(headers, sources.template.uses, phone_in_list=roles.phone is not None)
         self.problem_rows: EvenSample[list[Any]] = EvenSample(PROBLEM_ROWS_BYTES)
         self.other_rows: EvenSample[list[Any]] = EvenSample(ROWS_BYTES)

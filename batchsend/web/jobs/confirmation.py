@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import orjson
+
 from batchsend.ledger.ledger import RunRecord
-from batchsend.ledger.runs import run_rows
+from batchsend.ledger.runs import run_tuples
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.statuses import Code, Status
 from batchsend.utils.wording import text_count
@@ -25,7 +26,7 @@ class CheckedPlan:
     """What a check showed.
 
     `digest`: of all texts and their recipients; `first_`: of the first ones only. `again_unconfirmed`: texts that may
-    have arrived before. `stopped_at`: from `last_stop`.
+    have arrived before. `stopped_at`: from `stops`.
     """
 
     texts: int
@@ -38,7 +39,7 @@ class CheckedPlan:
     template_sha256: str
     base_url: str
     again_unconfirmed: int = 0
-    stopped_at: str = ""
+    stopped_at: Sequence[str] = ()
 
     def stored(self) -> dict[str, Any]:
         return asdict(self)
@@ -48,10 +49,10 @@ def checked_plan(plan: Plan) -> CheckedPlan:
     """Summarizes what this plan would send. Reads its texts once."""
     every, first = hashlib.sha256(), hashlib.sha256()
     count = 0
-    for row in run_rows(plan.scratch, SCRATCH_RUN, [Status.PENDING]):
-        if row["codes"] != Code.STOPPED:
+    for row in run_tuples(plan.scratch, SCRATCH_RUN, [Status.PENDING], ("codes", *_TEXT_COLUMNS)):
+        if row[0] != Code.STOPPED:
             continue
-        line = json.dumps([row[name] for name in _TEXT_COLUMNS]).encode()
+        line = orjson.dumps(row[1:])
         every.update(line)
         if count < FIRST:
             first.update(line)
@@ -68,13 +69,16 @@ def checked_plan(plan: Plan) -> CheckedPlan:
         template_sha256=sources.template.source_sha256,
         base_url=plan.request.base_url,
         again_unconfirmed=plan.remarks.again_unconfirmed,
-        stopped_at=last_stop(plan.runs),
+        stopped_at=stops(plan.runs),
     )
 
 
-def last_stop(runs: Sequence[RunRecord]) -> str:
-    """Returns when a campaign was last stopped for good, in UTC text; "" if never, or if it has continued since."""
-    return max((run.given_up_at or "" for run in runs), default="")
+def stops(runs: Sequence[RunRecord]) -> list[str]:
+    """Returns the runs that were stopped for good and have not continued since, each with its number and the time.
+
+    They are compared with those of a check. Times are not: the clock may have been set back in between.
+    """
+    return [f"{run.id} {run.given_up_at}" for run in runs if run.given_up_at is not None]
 
 
 def differences(checked: Mapping[str, Any], plan: Plan, *, first: bool) -> list[str]:
@@ -85,7 +89,7 @@ def differences(checked: Mapping[str, Any], plan: Plan, *, first: bool) -> list[
     before, now = CheckedPlan(**checked), checked_plan(plan)
     texts, digest = (before.first_texts, before.first_digest) if first else (before.texts, before.digest)
     found = []
-    if now.stopped_at > before.stopped_at:
+    if not set(now.stopped_at) <= set(before.stopped_at):
         found.append("The campaign was stopped for good.")
     if now.base_url != before.base_url:
         found.append(f"Texts would now go through {now.base_url}, not {before.base_url}.")

@@ -118,12 +118,12 @@ def _notes(plan: Plan) -> Mapping[str, str]:
 
 def _columns_note(plan: Plan) -> str:
     roles, headers = plan.sources.roles, plan.sources.customers.headers
-    named = (("customer", roles.customer_uuid), ("phone", roles.phone), ("agreed to texts", roles.consent))
+    named = (("customer", roles.shown_customer), ("phone", roles.phone), ("agreed to texts", roles.consent))
     return ", ".join(f"{what}: {headers[position]}" for what, position in named if position is not None)
 
 
 def when_note(campaign: Campaign) -> str:
     """Says in a few words when a campaign is sent."""
-    hours = "in quiet hours texts wait" if campaign.sending.quiet_hours is not None else "at any hour"
+    hours = "in quiet hours texts wait" if campaign.quiet_hours is not None else "at any hour"
     start = start_words(campaign.schedule) if campaign.schedule is not None else "when you start it"
     return f"{start}; {hours}"

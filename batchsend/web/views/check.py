@@ -20,7 +20,7 @@ from batchsend.reports.output_files import preview_path
 from batchsend.web.auth.middleware import local_path, session
 from batchsend.web.folder import CampaignFile, NotFoundError
 from batchsend.web.jobs.check_files import LIST_FILE, PROBLEMS_FILE, write_as_read
-from batchsend.web.jobs.confirmation import CheckedPlan, last_stop
+from batchsend.web.jobs.confirmation import CheckedPlan, stops
 from batchsend.web.jobs.reader_pool import READERS
 from batchsend.web.jobs.registry import JOBS, JobRequest, JobState, environment_of
 from batchsend.web.queries import campaign_ledger
@@ -162,8 +162,8 @@ def has_failed(state: JobState) -> bool:
 def why_outdated(request: web.Request, check: OpenCheck, state: JobState) -> str | None:
     """Returns why nothing of a check may be sent any longer, in a sentence; `None` if it may. Blocks."""
     with campaign_ledger(request.app[FOLDER], check.campaign) as found:
-        stopped_at = last_stop(found.runs()) if found is not None else ""
-    if stopped_at > state.facts["checked"].get("stopped_at", ""):
+        stopped = stops(found.runs()) if found is not None else []
+    if not set(stopped) <= set(state.facts["checked"]["stopped_at"]):
         return "the campaign was stopped for good after this check. Check again."
     return None
 

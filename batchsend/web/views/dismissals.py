@@ -19,7 +19,7 @@ from batchsend.web.folder import NotFoundError
 from batchsend.web.queries import RunRef, existing_ledger, ledger_to_change
 from batchsend.web.rendering import page
 from batchsend.web.views.campaigns import ACTIVE_RUNS
-from batchsend.web.views.run import run_ref
+from batchsend.web.views.opening import run_ref
 from batchsend.web.views.step_page import draft_of, forget_draft, typed_in
 
 #: Characters of a reason.

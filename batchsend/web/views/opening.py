@@ -10,6 +10,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.errors import BatchsendError
 from batchsend.web.folder import CampaignFile
+from batchsend.web.queries import RunRef
 from batchsend.web.views.campaigns import FOLDER
 
 
@@ -57,3 +58,9 @@ def usable_campaign(request: web.Request) -> tuple[CampaignFile, Campaign]:
     campaign = file.load()
     request.app[FOLDER].check(campaign)
     return file, campaign
+
+
+def run_ref(request: web.Request) -> RunRef:
+    """Returns the run that the address names. Raises `BatchsendError` if its campaign cannot be used."""
+    file, campaign = usable_campaign(request)
+    return RunRef(request.app[FOLDER], file, campaign, int(request.match_info["number"]))

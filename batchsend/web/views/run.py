@@ -17,6 +17,7 @@ from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.runs import CodeCount, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
+from batchsend.planning.cost import RunCost, costs_of_runs
 from batchsend.planning.waiting import WaitRules, waiting_until
 from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
@@ -26,8 +27,10 @@ from batchsend.web.auth.middleware import AUTH, session
 from batchsend.web.live_runs import OUTCOME_WORDS, SNAPSHOTS, RunSnapshot
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, RunRef, existing_ledger, page_of_rows
 from batchsend.web.rendering import page, part, trusted
-from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER
-from batchsend.web.views.opening import usable_campaign
+from batchsend.web.run_state import Doing
+from batchsend.web.views.campaigns import ACTIVE_RUNS
+from batchsend.web.views.opening import run_ref
+from batchsend.web.views.run_actions import give_up_later
 
 #: Seconds between two snapshots that a browser gets, and between two signs of life on a quiet connection.
 _EVERY, _KEEP_ALIVE = 1.0, 15.0
@@ -81,7 +84,7 @@ class _Facts:
 
     `waiting`: rows that are not sent yet, by the reason; `opens_at`: when the first of those that wait for a time may
     be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again; `left_out`:
-    status -> those that cannot, because they were dismissed.
+    status -> those that cannot, because they were dismissed. `cost`: of the texts sent, if known.
     """
 
     run: RunRecord
@@ -96,12 +99,7 @@ class _Facts:
     is_latest: bool
     can_resend: Mapping[str, int]
     left_out: Mapping[str, int]
-
-
-def run_ref(request: web.Request) -> RunRef:
-    """Returns the run that the address names. Raises `BatchsendError` if its campaign cannot be used."""
-    file, campaign = usable_campaign(request)
-    return RunRef(request.app[FOLDER], file, campaign, int(request.match_info["number"]))
+    cost: RunCost | None
 
 
 async def show(request: web.Request) -> web.Response:
@@ -112,6 +110,8 @@ async def show(request: web.Request) -> web.Response:
         html = await asyncio.to_thread(_table_alone, request, run, query)
         return web.Response(text=html, content_type="text/html")
     snapshot = await request.app[SNAPSHOTS].now(run)
+    if snapshot.state.doing is Doing.STOPPING:
+        give_up_later(request.app, run)
     facts = await asyncio.to_thread(_facts, run, query, snapshot)
     return page(
         request,
@@ -195,6 +195,7 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             is_latest=is_latest,
             can_resend=can_resend,
             left_out={status: count - can_resend[status] for status, count in may_resend.items()},
+            cost=costs_of_runs(found.ledger, [record.id]).get(record.id),
         )
 
 
@@ -208,7 +209,7 @@ def _by_status(groups: Sequence[OutcomeGroup]) -> Counter[str]:
 
 
 def _opens_at(ledger: Ledger, run: RunRef, waiting: Sequence[OutcomeGroup]) -> str | None:
-    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP) for group in waiting):
+    if not any(group.codes in (Code.QUIET_HOURS, Code.DAILY_CAP, Code.HOURLY_CAP) for group in waiting):
         return None
     rules = WaitRules(now(), run.campaign.zone, run.campaign.quiet_hours)
     moment = waiting_until(ledger, run.number, rules)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -14,7 +14,6 @@ from aiohttp import web
 from batchsend.errors import BatchsendError, BusyError, ResultsError
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.opening import open_for_reading
-from batchsend.ledger.runs import starts_of
 from batchsend.reports.output_files import write_run, write_run_page
 from batchsend.runs.api import prepare
 from batchsend.runs.handover import stop_handed_over
@@ -23,11 +22,10 @@ from batchsend.sending.locks import sending_lock
 from batchsend.utils.wording import text_count
 from batchsend.web.auth.middleware import session
 from batchsend.web.jobs.reader_pool import READERS
-from batchsend.web.live_runs import SNAPSHOTS
 from batchsend.web.queries import RunRef, existing_ledger, ledger_to_change
 from batchsend.web.rendering import part
 from batchsend.web.views.campaigns import ACTIVE_RUNS
-from batchsend.web.views.run import run_ref
+from batchsend.web.views.opening import run_ref
 
 if TYPE_CHECKING:
     from batchsend.reports.into_list import ListCopy
@@ -36,7 +34,8 @@ if TYPE_CHECKING:
 _FINISHING, _REPORTING = 180.0, 15.0
 #: Seconds between two attempts to take the campaign's lock.
 _RETRY = 0.3
-TASKS = web.AppKey("tasks", set[asyncio.Task[None]])
+#: Address of a run whose rest is to be given up -> the task that does it.
+TASKS = web.AppKey("tasks", dict[str, asyncio.Task[None]])
 
 
 async def pause(request: web.Request) -> web.Response:
@@ -47,75 +46,74 @@ async def pause(request: web.Request) -> web.Response:
 
 async def stop(request: web.Request) -> web.Response:
     """Finishes the texts under way and gives up the rest."""
-    run, started = await _request_stop(request)
-    by = session(request).user
-    if started is None:
-        given_up = await _retry_give_up(run, by, _REPORTING)
-        session(request).notify(f"Stopped for good: {text_count(given_up)} given up.")
+    run, sending = await _request_stop(request, for_good=True)
+    if sending:
+        give_up_later(request.app, run)
     else:
-        giving_up = request.app[SNAPSHOTS].giving_up
-        giving_up.add(run.url)
-        task = asyncio.create_task(_give_up_later(run, by, started))
-        request.app[TASKS].add(task)
-        task.add_done_callback(request.app[TASKS].discard)
-        task.add_done_callback(lambda _task: giving_up.discard(run.url))
+        given_up = await _retry_give_up(run, _REPORTING)
+        session(request).notify(f"Stopped for good: {text_count(given_up)} given up.")
     raise web.HTTPSeeOther(run.url)
 
 
-async def _request_stop(request: web.Request) -> tuple[RunRef, int | None]:
-    """Asks the run to stop; returns the run, and the number of the start that is being stopped, if there is one."""
+async def _request_stop(request: web.Request, *, for_good: bool = False) -> tuple[RunRef, bool]:
+    """Asks the run to stop; returns the run, and whether a process sends it."""
     run = await asyncio.to_thread(run_ref, request)
     active, by = request.app[ACTIVE_RUNS], session(request).user
 
-    def ask() -> int | None:
+    def ask() -> bool:
         with existing_ledger(run.folder, run.campaign) as found:
             sending = active.is_sending(found, found.run(run.number))
-            started = _latest_start(found.ledger, run.number)
         with ledger_to_change(run) as ledger:
-            if sending:
-                ledger.request_stop(run.number, by)
-                return started
-            stop_handed_over(ledger, run.number, by)
-            return None
+            if sending or for_good:
+                ledger.request_stop(run.number, by, for_good=for_good)
+            if not sending:
+                stop_handed_over(ledger, run.number, by)
+            return sending
 
     return run, await asyncio.to_thread(ask)
 
 
-async def _give_up_later(run: RunRef, by: str, started: int | None) -> None:
-    """Gives up the rest once that start has ended. If that takes too long, the run stays paused."""
-    try:
-        await _retry_give_up(run, by, _FINISHING, started)
-    except BatchsendError:
+def give_up_later(app: web.Application, run: RunRef) -> None:
+    """Gives up the rest of a run, as a person asked, once no process sends it.
+
+    If that takes too long or the console is killed, the page of the run does this when it is loaded the next time.
+    """
+    tasks = app[TASKS]
+    if run.url in tasks:
         return
+    tasks[run.url] = asyncio.create_task(_give_up_quietly(run))
+    tasks[run.url].add_done_callback(lambda _task: tasks.pop(run.url))
 
 
-async def _retry_give_up(run: RunRef, by: str, seconds: float, started: int | None = None) -> int:
+async def _give_up_quietly(run: RunRef) -> None:
+    with suppress(BatchsendError):
+        await _retry_give_up(run, _FINISHING)
+
+
+async def _retry_give_up(run: RunRef, seconds: float) -> int:
     """Gives up the rest as soon as no process holds the campaign. Raises `BusyError` after so many seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while True:
         try:
-            return await asyncio.to_thread(_give_up, run, by, started)
+            return await asyncio.to_thread(_give_up, run)
         except BusyError:
             if loop.time() > until:
                 raise
         await asyncio.sleep(_RETRY)
 
 
-def _give_up(run: RunRef, by: str, started: int | None) -> int:
-    """Gives up the rest of a run, unless it was continued after the start `started`. Returns the number of texts."""
+def _give_up(run: RunRef) -> int:
+    """Gives up the rest of a run, unless it was continued after that was asked. Returns the number of texts."""
     base_url = prepare(run.campaign, ledger=run.folder.ledger).settings.base_url
     with (
         ledger_to_change(run) as ledger,
         sending_lock(ledger, run.campaign.name, run.campaign.formerly, base_url) as held,
     ):
-        continued = started is not None and _latest_start(ledger, run.number) != started
-        return 0 if continued else ledger.give_up(run.number, held, by)
-
-
-def _latest_start(ledger: Ledger, number: int) -> int | None:
-    starts = starts_of(ledger, number)
-    return int(starts[-1]["id"]) if starts else None
+        record = ledger.run(run.number)
+        if record is None or not record.is_to_be_given_up:
+            return 0
+        return ledger.give_up(run.number, held, record.given_up_by or "")
 
 
 async def workbook(request: web.Request) -> web.StreamResponse:

@@ -1,0 +1,78 @@
+"""Makes requests to myKaarma that change nothing. `reading` says what their answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from batchsend.mykaarma.connection import ANSWER_BYTES
+from batchsend.mykaarma.protocol import Refused, RetryLater
+from batchsend.mykaarma.reading import Reading
+from batchsend.settings import Credentials
+from batchsend.utils.version import __version__
+
+
+class ApiReader:
+    """Makes reading requests to one API. `timeout`: seconds for one request. Problems of the network never raise."""
+
+    def __init__(self, base_url: str, credentials: Credentials, *, timeout: float) -> None:
+        self.base_url = base_url
+        self._headers = {
+            "Authorization": aiohttp.encode_basic_auth(
+                credentials.username, credentials.password, encoding="utf-8"
+            ),
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": f"batchsend/{__version__}",
+        }
+        self._limits = aiohttp.ClientTimeout(total=timeout)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            headers=self._headers, timeout=self._limits, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> Reading | RetryLater | Refused:
+        """Asks once. `path` is encoded and relative to the base URL. Changes nothing at myKaarma."""
+        assert self._session is not None  # noqa: S101
+        try:
+            async with self._session.request(
+                method, self.base_url + path, params=params, data=data, allow_redirects=False
+            ) as response:
+                return Reading(response.status, await _body(response), response.headers)
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
+            return Refused(
+                f"the server at {self.base_url} could not prove who it is (its certificate is not valid). Nothing "
+                f"was sent to it. Check this address, this computer's clock, and your network's proxy."
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            advice = "Check this computer's network connection and this address."
+            return RetryLater(f"no answer from {self.base_url}", advice, slow_down=False)
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Reads the body. Raises `aiohttp.ClientPayloadError` if it is too long for an answer of the API."""
+    body = b""
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > ANSWER_BYTES:
+            raise aiohttp.ClientPayloadError
+    return body
