@@ -52,7 +52,7 @@ from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pause
 from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Event
-from batchsend.sending.stopping import Ending
+from batchsend.sending.stopping import STOP_REQUESTED, Ending
 from batchsend.settings import Credentials, require_credentials
 from batchsend.statuses import Code, Status
 from batchsend.utils.signals import holding_signals
@@ -319,6 +319,8 @@ def _report(run: _Run, ending: Ending) -> Report:
     codes = results.codes
     if (ending.interrupted or ending.asked) and not _rows_are_left(codes):
         ending = Ending()  # the last answers came after the signal
+    elif ending.reason is None and any(code == Code.NEEDS_APPROVAL for _, code, _ in codes):
+        ending = STOP_REQUESTED  # the approval was taken back, and no row was left before the stop was seen
     exit_code, reason = _exit(ending, codes), ending.reason
     written: Path | None = None
     try:
