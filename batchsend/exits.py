@@ -22,6 +22,8 @@ class Exit(IntEnum):
 
 def exit_of_rows(codes: Mapping[tuple[str, str], int]) -> Exit:
     """The exit code of a run that was not stopped. `codes`: (status, codes) -> rows."""
+    if any(code == Code.NEEDS_APPROVAL for _, code in codes):
+        return Exit.INTERRUPTED
     if any(status in NEEDS_YOU or status == IN_FLIGHT for status, _ in codes):
         return Exit.ATTENTION
     if any(status == Status.PENDING and code != Code.HELD_BACK for status, code in codes):

@@ -76,7 +76,14 @@ CODES: Mapping[Status, Sequence[Code]] = {
         Code.MESSAGE_TOO_LONG,
     ),
     Status.SKIPPED: (*(code for code in Code if code in SKIPPED_CODES), Code.CLOSED),
-    Status.PENDING: (Code.HELD_BACK, Code.STOPPED, Code.QUIET_HOURS, Code.DAILY_CAP, Code.HOURLY_CAP),
+    Status.PENDING: (
+        Code.HELD_BACK,
+        Code.STOPPED,
+        Code.QUIET_HOURS,
+        Code.DAILY_CAP,
+        Code.HOURLY_CAP,
+        Code.NEEDS_APPROVAL,
+    ),
     Status.UNCONFIRMED: (Code.TIMEOUT, Code.CONNECTION_LOST, Code.BAD_RESPONSE, Code.INTERRUPTED),
 }
 

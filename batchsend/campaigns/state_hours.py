@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from batchsend.campaigns.quiet_hours import ALL_DAY, Rule, Window
+from batchsend.campaigns.zones import state_name
 
 NO_LEGAL_ADVICE = (
     "This is not legal advice. It is what the named sources said on the day they were checked. Laws change and have "
@@ -34,8 +35,8 @@ class StateRule:
 
 @cache
 def known_rules() -> tuple[StateRule, ...]:
-    """The states whose rules are known, by their two letters."""
-    return tuple(
+    """The states whose rules are known, in the order of their names."""
+    known = (
         StateRule(
             state,
             Rule(
@@ -52,6 +53,7 @@ def known_rules() -> tuple[StateRule, ...]:
         for state, table in _data().items()
         if state != "left_out"
     )
+    return tuple(sorted(known, key=lambda rule: state_name(rule.state)))
 
 
 @cache

@@ -212,7 +212,10 @@ class MessageOptions(Table):
         "without it. It is never sent by itself. Default: the department_label, without words such as Service.",
     )
     segment_price: float | None = Field(
-        default=None, gt=0, description="What a segment costs you. If it is given, previews show the cost."
+        default=None,
+        gt=0,
+        description="What a segment costs you. If it is given, previews, the question before sending, results, "
+        "reports and `runs` show the cost.",
     )
     currency: Currency = Field(
         default="USD", description="The currency of segment_price, such as USD or CAD."

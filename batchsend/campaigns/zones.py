@@ -204,6 +204,11 @@ def state_name(code: str) -> str:
     return _places()["state_names"][code].partition(",")[0]
 
 
+def state_names() -> Mapping[str, str]:
+    """The two letters of each state and province -> its usual name."""
+    return {code: state_name(code) for code in _places()["state_names"]}
+
+
 def nearest_state(text: str) -> str | None:
     """The two letters of the state that `text` most likely means."""
     found = nearest(_plain(text), _states_by_name())

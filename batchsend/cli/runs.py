@@ -117,6 +117,7 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
     from batchsend.ledger.approvals import approvals_of
     from batchsend.ledger.replies import reply_counts
     from batchsend.ledger.runs import overview
+    from batchsend.planning.cost import costs_of_runs
     from batchsend.runs.api import load_campaign
     from batchsend.runs.lookup import find_ledger, report_pages, state_of
 
@@ -126,7 +127,8 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
         states = {run.run_id: state_of(found, run) for run in listed}
         numbers = [run.run_id for run in listed]
         approved, replied = approvals_of(found, numbers), reply_counts(found, numbers)
-        echo_lines(run_lines(listed, states, report_pages(found, numbers), approved, replied))
+        costs = costs_of_runs(found, numbers)
+        echo_lines(run_lines(listed, states, report_pages(found, numbers), approved, replied, costs))
 
 
 @click.command()

@@ -13,14 +13,15 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, func, or_, select, update
 
 from batchsend.errors import GuardError
 from batchsend.ledger.bulk import in_chunks, insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import Person
 from batchsend.ledger.runs import IN_VALUES
-from batchsend.ledger.schema import approvals, runs, starts
+from batchsend.ledger.schema import approvals, messages, runs, starts
+from batchsend.statuses import Code, Status
 from batchsend.utils.timestamps import to_text
 
 
@@ -180,7 +181,7 @@ def _unchanged(request: Approval) -> ColumnElement[bool]:
 
 
 def _change(ledger: Ledger, request: Approval, by: str, moment: datetime, values: Mapping[str, Any]) -> bool:
-    """Changes a request as it was read. If its approval ends by that, the run that is sent under it is stopped."""
+    """Changes a request as it was read. If its approval ends, its run stops, and its rows wait for another one."""
     with ledger.write() as connection:
         changed = (
             connection.execute(update(approvals).where(_unchanged(request)).values(values)).rowcount == 1
@@ -191,6 +192,12 @@ def _change(ledger: Ledger, request: Approval, by: str, moment: datetime, values
             )
             sent = update(runs).where(runs.c.id.in_(under_it))
             connection.execute(sent.values(stop_requested_at=to_text(moment), stop_requested_by=by))
+            last_start = (
+                select(func.max(starts.c.id)).where(starts.c.run_id == request.run_id).scalar_subquery()
+            )
+            is_under_it = exists().where(starts.c.id == last_start, starts.c.approval_id == request.id)
+            left = and_(messages.c.run_id == request.run_id, messages.c.status == Status.PENDING, is_under_it)
+            connection.execute(update(messages).where(left).values(codes=Code.NEEDS_APPROVAL))
     return changed
 
 

@@ -5,12 +5,13 @@ They read campaign names, statuses, codes, times and numbers only: nothing about
 
 from __future__ import annotations
 
+import json
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, func, select, union_all
 
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.schema import (
@@ -22,8 +23,9 @@ from batchsend.ledger.schema import (
     planned_starts,
     runs,
     starts,
+    superseded,
 )
-from batchsend.statuses import Status
+from batchsend.statuses import IN_FLIGHT, TRIED, Status
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -195,3 +197,30 @@ def _paces(connection: Connection) -> dict[Sender, Pace]:
         .order_by(runs.c.id)
     )
     return {Sender(name, url): Pace(*facts) for name, url, *facts in connection.execute(query)}
+
+
+def facts_of_runs(ledger: Ledger, run_ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """The facts about their campaigns that these runs keep: run -> name -> text."""
+    query = select(runs.c.id, runs.c.about).where(runs.c.id.in_(run_ids))
+    with ledger.read() as connection:
+        return {run_id: json.loads(about) for run_id, about in connection.execute(query)}
+
+
+def segments_sent(ledger: Ledger, run_ids: Sequence[int]) -> dict[int, int]:
+    """The segments of all texts that these runs have sent, or may have: run -> number. Runs without any are missing.
+
+    Outcomes that `--resend` replaced count, too.
+    """
+    sent = [*TRIED - {Status.FAILED}, IN_FLIGHT]
+    parts = [
+        select(table.c.run_id, table.c.segments).where(
+            table.c.run_id.in_(run_ids), table.c.status.in_(sent), table.c.segments.is_not(None)
+        )
+        for table in (messages, superseded)
+    ]
+    every = union_all(*parts).subquery()
+    query = select(every.c.run_id, func.sum(every.c.segments)).group_by(every.c.run_id)
+    if not run_ids:
+        return {}
+    with ledger.read() as connection:
+        return {run_id: int(segments) for run_id, segments in connection.execute(query)}

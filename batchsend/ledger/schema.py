@@ -120,7 +120,9 @@ def _message_columns() -> list[Column[object]]:
         Column("body", Text),
         Column("segments", Integer),
         Column("encoding", Text),
-        Column("clock", Text),  # the time zones that decide its quiet hours, see `campaigns.quiet_hours`
+        Column(
+            "clock", Text
+        ),  # the time zones and states that decide its quiet hours, see `campaigns.quiet_hours`
         Column("cells", Text, nullable=False),  # JSON list of the row's own cells
         # Its outcome.
         Column("status", Text, nullable=False),

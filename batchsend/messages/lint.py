@@ -203,17 +203,20 @@ def _letters(text: str) -> str:
 
 _squeezed = lru_cache(maxsize=16)(_letters)
 
-_MOSTLY, _LEAST_LETTERS, _LEAST_WORDS = 0.6, 20, 5
+#: Fewer capitals, or a smaller part of all letters, are no finding; of nearly only capitals, any words are one.
+_LEAST_CAPITALS, _MOSTLY, _NEARLY_ONLY = 20, 0.6, 0.9
 _capital_words = re.compile(r"[A-ZÁÉÍÓÚÑ]{2,}(?:[ ,!'’.&-]+[A-ZÁÉÍÓÚÑ]{2,}){4,}")
 
 
 def _capitals(text: str, _: LintContext) -> Iterator[str]:
     upper = sum(map(str.isupper, text))
-    if upper < _LEAST_LETTERS:
+    if upper < _LEAST_CAPITALS:
         return
     letters = sum(map(str.isalpha, text))
     shouted = [text] if upper > _MOSTLY * letters else _capital_words.findall(text)
-    if any(len(_known("ordinary").intersection(re.findall(r"\w+", words))) > 1 for words in shouted):
+    if upper > _NEARLY_ONLY * letters or any(
+        len(_known("ordinary").intersection(re.findall(r"\w+", words))) > 1 for words in shouted
+    ):
         yield "The text is in capital letters."
 
 
@@ -225,6 +228,8 @@ def _doubled_word(text: str, context: LintContext) -> Iterator[str]:
     for match in _twice.finditer(text):
         word = match[1].casefold()
         if not _letters_only.fullmatch(word) or word in _known("said_twice"):
+            continue
+        if match[0].casefold() in context.sender.casefold():
             continue
         is_name = match[1][:1].isupper() and match[2][:1].isupper()
         if not is_name or word in _known("no_names") or word in context.sender.casefold().split():

@@ -34,7 +34,8 @@ _EXPIRY = re.compile(r"\b(?:expires?|expiration|ends|deadline|until|vence)\b")
 _amount = re.compile(r"\$ ?(\d[\d,]*(?:\.\d\d)?)(?![\d.]*\d)")
 _no_price_before = re.compile(
     r"\b(?:sav(?:e|ing)s?|up to|over|under|from|at|as low as|ahorr[ea]|desde|hasta|worth|extra|earn|receive|get|"
-    r"plus|bonus|than|between|additional|gane|reciba|de) (?:an? |an extra |another |additional )?$",
+    r"plus|bonus|than|between|additional|gane|reciba|"
+    r"(?:ahorro|bono|crédito|descuento|regalo) de) (?:an? |an extra |another |additional )?$",
     re.IGNORECASE,
 )
 _only_at = re.compile(r"(?<!starting )(?<!start )(?<!starts )(?<!beginning )(?<!begin )at $", re.IGNORECASE)
@@ -61,11 +62,12 @@ _date = re.compile(
     re.IGNORECASE,
 )
 _expiry_before = re.compile(
-    r"\b(?:ends?|ending|expires?|expiring|through|thru|until|till|by|before|hasta(?: el)?|vence(?: el)?|antes del|"
+    r"\b(?:ends?|ending|expires?|expiring|through|thru|until|till|hasta(?: el)?|vence(?: el)?|"
     r"good|valid|closes?)"
     r"(?: on| by| the| through| el)?(?: \w+day,?)? $",
     re.IGNORECASE,
 )
+_by = re.compile(r"\b(?:by|before|antes del)(?: the)?(?: \w+day,?)? $", re.IGNORECASE)
 _other_day_before = re.compile(
     r"\b(?:after|since|from|dated|starts?|starting|begins?|between|back|was|were|of|desde|born|purchased|visit(?:ed)?|"
     r"closed)"
@@ -93,11 +95,11 @@ def differing(text: str, cells: Mapping[str, str]) -> Iterator[str]:
         }
         if not said or not columns or _all_in(text, kind) & set(columns.values()):
             continue
-        words, is_expiry = said[0]
+        words, ends = said[0]
         fitting = [
             header
             for header in columns
-            if kind is _read_price or bool(_EXPIRY.search(_plain(header))) is is_expiry
+            if kind is _read_price or ends in (None, bool(_EXPIRY.search(_plain(header))))
         ]
         if fitting:
             yield f"The text says {words}, but the column “{fitting[0]}” says something else."
@@ -125,12 +127,12 @@ def _prices(text: str) -> Iterator[tuple[str, bool]]:
             yield match[0], False
 
 
-def _days(text: str) -> Iterator[tuple[str, bool]]:
-    """The dates that a text says: the words, and whether something ends then."""
+def _days(text: str) -> Iterator[tuple[str, bool | None]]:
+    """The dates that a text says: the words, and whether something ends then; `None` if that is not clear."""
     for match in _date.finditer(text):
         before = text[max(0, match.start() - 40) : match.start()]
         if not _other_day_before.search(before):
-            yield match[0], bool(_expiry_before.search(before))
+            yield match[0], None if _by.search(before) else bool(_expiry_before.search(before))
 
 
 def _all_in(text: str, kind: Callable[[str], object]) -> set[object]:

@@ -27,6 +27,7 @@ from batchsend.ledger.optouts import load_opt_outs
 from batchsend.ledger.runs import code_counts, last_run_id, segments_to_send, taken_rows
 from batchsend.ledger.schema import messages
 from batchsend.planning.approval import PlanApproval, content_of, find_approval, settings_digest
+from batchsend.planning.cost import price_facts
 from batchsend.planning.duplicates import skip_texted_phones
 from batchsend.planning.guards import unknown_runs, unusual
 from batchsend.planning.hourly_cap import HourlyCap
@@ -135,6 +136,7 @@ class Plan:
                 "user": campaign.user_uuid or "from the list",
                 "template": "; ".join(self.sources.template.described_files()),
                 "base_url": self.request.base_url,
+                **price_facts(campaign.message),
             },
         )
 

@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +18,11 @@ from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.quiet_hours import Hours
-from batchsend.campaigns.tables import MessageOptions
-from batchsend.errors import FilterProblem
 from batchsend.ledger.ledger import RunRecord
 from batchsend.ledger.runs import first_with, rows_with, run_rows, special_texts
 from batchsend.messages.sms import Encoding, non_gsm7
 from batchsend.planning.approval import approval_words
+from batchsend.planning.cost import cost_of
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.planner import CostlyCharacters
 from batchsend.planning.remarks import named_values, remarks_on
@@ -274,20 +272,6 @@ class PlanSummary:
     def costly_in_opt_out_line(self) -> list[str]:
         """The characters of the opt-out line that make every text cost more."""
         return list(non_gsm7(self.opt_out_line)) if self.opt_out_line else []
-
-
-def cost_of(segments: int, message: MessageOptions) -> str | None:
-    """What this many segments cost, such as `$1.90`; `None` if the campaign has no price."""
-    # Babel takes time to import.
-    from batchsend.messages.filters import money
-
-    if message.segment_price is None:
-        return None
-    amount = Decimal(str(message.segment_price)) * segments
-    try:
-        return money(f"{amount:f}", message.currency)
-    except FilterProblem:
-        return f"{amount:.2f} {message.currency}"
 
 
 def summarize(plan: Plan) -> PlanSummary:

@@ -96,13 +96,17 @@ OURS: Mapping[str, Advice] = {
         "leave out `--limit` to send all that are left",
     ),
     Code.QUIET_HOURS: Advice(
-        "Not sent yet: it is too early or too late in the day where this customer is.",
+        "Not sent yet: where this customer is, no texts are sent at this hour or on this day.",
         "Send again when quiet hours are over.",
         "add `--wait` to let the run wait for that",
     ),
     Code.DAILY_CAP: Advice(
         "Not sent yet: this campaign has sent all the texts that its limit allows for today.",
         "Send again tomorrow.",
+    ),
+    Code.NEEDS_APPROVAL: Advice(
+        "Not sent yet: the approval of this text was taken back.",
+        "Ask for the approval again, then send again.",
     ),
     Code.HOURLY_CAP: Advice(
         "Not sent yet: this campaign has sent all the texts that its limit allows for an hour.",

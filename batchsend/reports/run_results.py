@@ -15,6 +15,7 @@ from batchsend.ledger.replies import replies_by_row
 from batchsend.ledger.runs import code_counts, run_tuples
 from batchsend.ledger.schema import messages
 from batchsend.planning.approval import given_words
+from batchsend.planning.cost import costs_of_runs
 from batchsend.reports.advice import JOINED_BY, looked_for
 from batchsend.reports.table import NUMBER_HEADERS, ResultRow, column_headers, local_time, values
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, Code, Status, Tally
@@ -84,7 +85,7 @@ class RunResults:
         self.row_count = self._count(self._only)
         self._replies = replies_by_row(ledger, run_id)
         self.replied = bool(self._replies)
-        self.summary = [*heading, *self._approval_lines(), *self._count_lines()]
+        self.summary = [*heading, *self._approval_lines(), *self._cost_lines(), *self._count_lines()]
 
     def rows(self) -> Iterator[ResultRow]:
         rows = map(self._result, run_tuples(self._ledger, self._run_id, self._only, _COLUMNS))
@@ -146,6 +147,10 @@ class RunResults:
     def _approval_lines(self) -> Iterator[tuple[str, str]]:
         for approval in approvals_of(self._ledger, [self._run_id]).get(self._run_id, ()):
             yield "Approved by", given_words(approval, self._zone)
+
+    def _cost_lines(self) -> Iterator[tuple[str, str]]:
+        for cost in costs_of_runs(self._ledger, [self._run_id]).values():
+            yield "Cost of the texts sent", cost.words
 
     def _count_lines(self) -> Iterator[tuple[str, str | int | None]]:
         shown: dict[str, int] = {}

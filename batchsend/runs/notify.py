@@ -20,8 +20,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, DeclinedError
 from batchsend.exits import Exit
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.runs import code_counts
 from batchsend.reports.advice import advise
-from batchsend.runs.report import Report, what_next
+from batchsend.runs.report import Report, tally_of, what_next
 from batchsend.settings import SMTP_URL, load_settings
 from batchsend.statuses import NEEDS_YOU
 from batchsend.utils.net import is_this_machine
@@ -73,6 +75,12 @@ _TITLES = {
 }
 
 
+def notice_of_run(ledger: Ledger, campaign: str, run_id: int, exit_code: Exit, because: str) -> Notice:
+    """The notice of a run that workers have ended. Raises `LedgerError`."""
+    codes = code_counts(ledger, run_id)
+    return notice_of(campaign, Report(exit_code, run_id, tally_of(codes), codes, ending=because))
+
+
 def notice_of_problem(campaign: str, message: str, exit_code: int | None = None) -> Notice:
     """The notice of a start that could not be made, or that a problem stopped."""
     stopped = exit_code == Exit.STOPPED
@@ -113,12 +121,11 @@ def telling_of_problems(start: Start) -> Iterator[None]:
         raise
 
 
-def tell_of_schedule(campaign: Campaign, message: str, complain: Callable[[str], object]) -> None:
-    """Tells of a start that was not made, in a thread, because a mail server can be slow.
+def tell_in_background(campaign: Campaign, notice: Notice, complain: Callable[[str], object]) -> None:
+    """Delivers a notice in a thread, because a mail server can be slow.
 
-    `complain` gets a sentence for each notice that could not be delivered.
+    `complain` gets a sentence for each that could not be delivered.
     """
-    notice = notice_of_problem(campaign.name, message)
 
     def deliver() -> None:
         try:

@@ -102,6 +102,14 @@ class Report:
             ).to_frame()
 
 
+def tally_of(codes: Sequence[tuple[str, str, int]]) -> Tally:
+    """The tally of rows by status and codes."""
+    counts: Counter[str] = Counter()
+    for status, _, rows in codes:
+        counts[status] += rows
+    return Tally.of(counts)
+
+
 def what_next(report: Report) -> Iterator[str]:
     """What to do after this start, in sentences."""
     if report.workers is not None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from batchsend.reports.run_results import RunResults, SummaryLines
 from batchsend.runs.approval import approved_by_another, under_approval
 from batchsend.runs.handover import check_detachable, handover_of, run_settings, seconds_to_first
 from batchsend.runs.notify import telling_of_problems, told
-from batchsend.runs.report import Report
+from batchsend.runs.report import Report, tally_of
 from batchsend.runs.settle import settle_after_sending
 from batchsend.runs.start import (
     Start,
@@ -53,9 +52,9 @@ from batchsend.sending.outbox import Outbox
 from batchsend.sending.pacing import Pause
 from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Event
-from batchsend.sending.stopping import Ending
+from batchsend.sending.stopping import STOP_REQUESTED, Ending
 from batchsend.settings import Credentials, require_credentials
-from batchsend.statuses import Code, Status, Tally
+from batchsend.statuses import Code, Status
 from batchsend.utils.signals import holding_signals
 from batchsend.utils.timestamps import now
 
@@ -302,7 +301,7 @@ def _report_handover(run: _Run) -> Report:
     return Report(
         exit=Exit.DONE,
         run_id=run.id,
-        tally=_tally(codes),
+        tally=tally_of(codes),
         codes=codes,
         planned=run.plan.texts,
         dismissed=run.plan.remarks.dismissed,
@@ -320,6 +319,8 @@ def _report(run: _Run, ending: Ending) -> Report:
     codes = results.codes
     if (ending.interrupted or ending.asked) and not _rows_are_left(codes):
         ending = Ending()  # the last answers came after the signal
+    elif ending.reason is None and any(code == Code.NEEDS_APPROVAL for _, code, _ in codes):
+        ending = STOP_REQUESTED  # the approval was taken back, and no row was left before the stop was seen
     exit_code, reason = _exit(ending, codes), ending.reason
     written: Path | None = None
     try:
@@ -330,7 +331,7 @@ def _report(run: _Run, ending: Ending) -> Report:
     return Report(
         exit=exit_code,
         run_id=run.number,
-        tally=_tally(codes),
+        tally=tally_of(codes),
         codes=codes,
         ending=reason,
         results=written,
@@ -343,13 +344,6 @@ def _report(run: _Run, ending: Ending) -> Report:
         list_file=plan.sources.customers.path,
         list_saved_at=plan.sources.customers.saved_at,
     )
-
-
-def _tally(codes: Sequence[CodeCount]) -> Tally:
-    counts: Counter[str] = Counter()
-    for status, _, rows in codes:
-        counts[status] += rows
-    return Tally.of(counts)
 
 
 def _waiting_until(run: _Run, codes: Sequence[CodeCount]) -> datetime | None:

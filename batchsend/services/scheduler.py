@@ -29,7 +29,7 @@ from batchsend.ledger.planned_starts import (
     stop_requested,
 )
 from batchsend.runs.api import prepare
-from batchsend.runs.notify import tell_of_schedule
+from batchsend.runs.notify import notice_of_problem, tell_in_background
 from batchsend.sending.locks import campaign_is_locked, scheduling_lock
 from batchsend.services.schedule_files import CampaignFiles, Change
 from batchsend.services.schedule_log import EventLog
@@ -117,7 +117,8 @@ class Service:
         return Snapshot(self._turned_at, campaigns, len(self._problems))
 
     def _alarm(self, campaign: Campaign, message: str) -> None:
-        tell_of_schedule(campaign, message, lambda problem: self._say("warning", problem, campaign))
+        notice = notice_of_problem(campaign.name, message)
+        tell_in_background(campaign, notice, lambda problem: self._say("warning", problem, campaign))
 
     def turn(self) -> None:
         moment = self.clock()

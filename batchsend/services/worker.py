@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, LedgerError
 from batchsend.exits import Exit
@@ -19,12 +20,14 @@ from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_when_free
 from batchsend.ledger.postgres import most_runs
 from batchsend.planning.suppression import Suppression, WatchedSuppression
+from batchsend.runs.notify import notice_of_run, tell_in_background
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.settings import load_settings, require_credentials
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.wording import duration
 
 if TYPE_CHECKING:
+    from batchsend.sending.cluster.open_runs import EndedRun
     from batchsend.sending.cluster.worker import Worker
 
 
@@ -58,7 +61,8 @@ def serve(
 
     with closing(open_when_free(url, waits)) as ledger:
         create_queue(ledger)
-        worker = Worker(ledger, credentials, settings.base_url, name, say, partial(_suppression_of, ledger))
+        about = (partial(_suppression_of, ledger), partial(_tell, ledger, say))
+        worker = Worker(ledger, credentials, settings.base_url, name, say, *about)
         # The database driver does not work with Windows' default event loop.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             runner.run(_work(worker, most_runs(url, concurrency), status))
@@ -66,18 +70,32 @@ def serve(
     return Exit.DONE
 
 
-def _suppression_of(ledger: Ledger, run_id: int) -> WatchedSuppression | None:
-    """The suppression files that a run's campaign names now, as far as they are on this computer."""
+def _campaign_of(ledger: Ledger, run_id: int) -> Campaign | None:
+    """The campaign of a run as its file says now, if that is on this computer."""
     run = ledger.run(run_id)
+    about = run.about if run is not None else {}
     try:
-        campaign = load_campaign(Path(run.about["file"])) if run is not None else None
+        campaign = load_campaign(Path(about["file"]))
     except (BatchsendError, KeyError):
         return None
-    if run is None or campaign is None or campaign.name != run.about.get("campaign"):
+    return campaign if campaign.name == about.get("campaign") else None
+
+
+def _suppression_of(ledger: Ledger, run_id: int) -> WatchedSuppression | None:
+    """The suppression files that a run's campaign names now, as far as they are on this computer."""
+    campaign = _campaign_of(ledger, run_id)
+    if campaign is None:
         return None
     recipients = campaign.recipients
     here = [path for path in recipients.suppress if path.exists()]
     return WatchedSuppression(here, recipients.default_region, Suppression())
+
+
+def _tell(ledger: Ledger, say: Callable[[str], None], ended: EndedRun) -> None:
+    """Tells people how a run that workers sent ended, if its campaign file is on this computer."""
+    campaign = _campaign_of(ledger, ended.run_id)
+    if campaign is not None:
+        tell_in_background(campaign, notice_of_run(ledger, campaign.name, *ended), say)
 
 
 async def _work(worker: Worker, concurrency: int, status: StatusAddress | None) -> None:

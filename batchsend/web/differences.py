@@ -42,6 +42,7 @@ LABELS: Mapping[str, str] = {
     "schedule.cron": "Repeated start",
     "schedule.at": "Start",
     "sending.quiet_hours": "Quiet hours",
+    "hours": "Hours of states",
 }
 _FIELDS = {field.name: field for field in (*SPEED, *(field for group in GROUPS for field in group.fields))}
 #: Lines around a change that are shown.
@@ -142,7 +143,7 @@ def _changed(base: list[str], begin: int, end: int, edits: _Edits, side: int) ->
 
 def label_of(key: tuple[str, ...]) -> str:
     """Returns what the pages call a key."""
-    name = ".".join(key)
+    name = ".".join(key[:1] if key[0] == "hours" else key)
     return _FIELDS[name].label if name in _FIELDS else LABELS.get(name, name)
 
 

@@ -219,6 +219,24 @@ def test_an_approval_can_be_taken_back_until_the_texts_are_sent(office: Office, 
     assert len(sandbox.requests()) == 3
 
 
+def test_rows_whose_approval_was_taken_back_wait_for_another_one(
+    any_office: Office, sandbox: Sandbox
+) -> None:
+    office = any_office
+    assert office.send().code == 2
+    assert office.by("dana").approve().code == 0
+    assert office.by("ann").send("--limit", "1").code == 0
+    assert office.by("dana").run("approve", "campaign.toml", "--refuse", "last month's offer").code == 0
+    assert office.run("results", "campaign.toml").code == 0
+    codes = [(row["status"], row["errorCodes"]) for row in office.workbook(1).values()]
+    assert codes == [("accepted", None), *[("pending", "NEEDS_APPROVAL")] * 2]
+    # A refused start leaves them as they are.
+    assert office.by("ann").send().code == 2
+    assert office.by("dana").approve(answer="2").code == 0
+    assert office.by("ann").send().code == 0
+    assert len(sandbox.requests()) == 3
+
+
 def test_a_request_that_was_withdrawn_can_be_made_again(office: Office, sandbox: Sandbox) -> None:
     assert office.send().code == 2
     assert office.by("dana").approve().code == 0

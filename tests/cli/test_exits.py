@@ -24,6 +24,8 @@ from batchsend.statuses import IN_FLIGHT
         # These can be sent later.
         ([("accepted", ""), ("pending", "QUIET_HOURS")], 5),
         ([("pending", "DAILY_CAP"), ("pending", "HELD_BACK")], 5),
+        # The approval was taken back while they were sent.
+        ([("accepted", ""), ("pending", "NEEDS_APPROVAL")], 130),
         # If both apply, attention comes first.
         ([("pending", "QUIET_HOURS"), ("failed", "CUSTOMER_LOCKED")], 1),
     ],

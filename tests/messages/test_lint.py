@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -112,3 +114,33 @@ def test_a_price_or_date_is_compared_with_its_column(
     text: str, cells: dict[str, str], is_found: bool
 ) -> None:
     assert bool(lint(text, LintContext(cells=cells))) is is_found
+
+
+TEXTS = Path(__file__).parents[1] / "data" / "lint"
+
+
+def corpus(file: str) -> Iterator[tuple[str, LintContext]]:
+    """The texts of a file, each with what is known of it. How they are written is said in the files."""
+    sender = ""
+    for line in (TEXTS / file).read_text(encoding="utf-8").splitlines():
+        if line.startswith("=="):
+            sender = line.removeprefix("==").strip()
+        elif line and not line.startswith("# "):
+            text, _, columns = line.partition(" || ")
+            cells = dict(one.split("=", 1) for one in columns.split("; ") if one)
+            yield text, LintContext(sender, "Text STOP to opt-out", cells)
+
+
+def test_few_false_alarms_on_ordinary_texts() -> None:
+    texts = list(corpus("good.txt"))
+    alarms = [text for text, context in texts if lint(text, context)]
+    assert len(texts) >= 500
+    assert len(alarms) <= 0.02 * len(texts), alarms
+
+
+def test_mistakes_are_found() -> None:
+    texts = [(*text.split(": ", 1), context) for text, context in corpus("bad.txt")]
+    missed = [(rule, text) for rule, text, context in texts if not lint(text, context, {rule})]
+    assert len(texts) >= 200
+    assert {rule for rule, _, _ in texts} == set(RULES)
+    assert len(missed) <= 0.05 * len(texts), missed

@@ -160,6 +160,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "languages": f"{SPRING}/columns/languages",
         "saved-senders": "/campaign/here/weekly/sender/saved",
         "people": "/campaign/here/weekly/when/people",
+        "states": "/campaign/here/weekly/when/states",
         "weekly": "/campaign/here/weekly/when",
         **{f"more-{group.name}": f"/campaign/here/weekly/when/more/{group.name}" for group in GROUPS},
         "sheets": "/campaign/here/sheets/list",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,28 @@ def test_one_users_ten_clicks_leave_processes_for_others(gate: Path) -> None:
         await readers.cancel(dan)
         assert late.ahead == 0
         assert clicks[2].ahead == 1
+
+    with_readers(test)
+
+
+def test_quick_calls_do_not_wait_for_long_ones(gate: Path) -> None:
+    async def test(readers: Readers) -> None:
+        long = [readers.begin(user, gate.read_bytes) for user in ("ann", "bob", "cleo")]
+        assert waiting(long) == [0, 0, 1]
+        assert await readers.begin_quick("ann", len, "abc").future == 3
+        assert await readers.begin_quick("dan", len, "abcd").future == 4
+
+    with_readers(test, most=2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux threads have a priority of their own")
+def test_only_long_calls_step_back() -> None:
+    async def test(readers: Readers) -> None:
+        mine = os.getpriority(os.PRIO_PROCESS, 0)
+        for _ in range(2):
+            assert await readers.run("ann", os.getpriority, os.PRIO_PROCESS, 0) > mine
+            assert await readers.begin_quick("ann", os.getpriority, os.PRIO_PROCESS, 0).future == mine
+        assert len(children()) == 2  # the one that is used, and one that is kept ready
 
     with_readers(test)
 

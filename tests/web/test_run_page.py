@@ -199,7 +199,7 @@ def test_a_run_whose_rows_wait_says_why_and_until_when(world: World, ledger: Led
         page = served.signed_in().get(RUN)
     assert "Paused by dana, " in page.plain
     assert "It waits until a person continues it." in page.plain
-    assert "1 row : Not sent yet: it is too early or too late in the day" in page.plain
+    assert "1 row : Not sent yet: where this customer is, no texts are sent at this hour" in page.plain
     assert re.search(r"The first of them can be sent at <time datetime=", page.text)
 
 

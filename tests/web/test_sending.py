@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faked_time import ClockFile
 from openpyxl import load_workbook
 from web_client import Clicker, Served, serving
 from workbooks import new_workbook
@@ -353,6 +355,44 @@ def test_a_run_whose_process_was_killed_can_be_continued(tmp_path: Path) -> None
 
 
 @pytest.mark.system
+def test_a_run_that_the_api_slows_down_says_so_and_can_be_paused(world: World, sandbox: Sandbox) -> None:
+    world.write([*customers(3), {**customers(4)[3], "Customer UUID": "sandbox-429-always-1"}])
+    with serving(world) as served:
+        clicker = served.signed_in()
+        clicker.wait_for_run(send(clicker, 4))
+        page = clicker.wait(RUN, "Sending continues by itself at")
+        assert "Waiting, continues by itself" in page.plain
+        assert "myKaarma" in page.plain[page.plain.index("Waiting: ") :].partition(".")[0]
+        clicker.post(f"{RUN}/pause")
+        paused = clicker.wait(RUN, "Paused by")
+        assert "It waits until a person continues it." in paused.plain
+    assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(3)), 1)
+
+
+@pytest.mark.system
+def test_a_run_that_waits_for_quiet_hours_says_until_when_and_goes_on(
+    world: World, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    hours = '{ from = "20:00", to = "08:00", timezone = "America/Chicago" }'
+    world.write(customers(3), campaign=f"[sending]\nquiet_hours = {hours}\n")
+    clock = ClockFile(tmp_path / "clock", datetime(2026, 3, 3, 3, tzinfo=UTC))
+    world.environment.update(clock.environment)
+    process = world.start("send", "campaign.toml", "--yes", "--wait")
+    try:
+        with serving(world) as served:
+            clicker = served.signed_in()
+            clicker.wait(RUN, "Waiting: quiet hours. Sending continues by itself at 2026-03-03")
+            assert "Waiting, continues by itself" in clicker.get("/").plain
+            clock.move_to(datetime(2026, 3, 3, 14, 0, 5, tzinfo=UTC))
+            assert "3 texts accepted by myKaarma" in clicker.wait_for_end(RUN).plain
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    finally:
+        process.kill()
+    assert len(sandbox.requests()) == 3
+
+
+@pytest.mark.system
 def test_giving_up_the_rest(world: World, served: Served, sandbox: Sandbox) -> None:
     clicker = served.signed_in()
     clicker.wait_for_run(send(clicker, 10, "first"))
@@ -389,6 +429,8 @@ def test_a_check_made_before_a_stop_for_good_is_refused(
     clicker = served.signed_in()
     address, checked = clicker.check(SPRING)
     assert "Review and send 2 texts" in checked.plain
+    # What is sent to the API is not for the people who look at this page.
+    assert "request" not in re.sub("<script.*", "", checked.text, flags=re.DOTALL)
     shown = clicker.get(f"{SPRING}/check").url
     confirmed = CheckedPlan(**state_of_check(world, address)["checked"])
     assert "2 texts given up" in clicker.post(f"{RUN}/stop").plain

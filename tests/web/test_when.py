@@ -46,6 +46,7 @@ ELSEWHERE = {
     "department_label": "Sender",
     "timezone": "When",
     "sending.quiet_hours": "When",
+    "hours": "When",
     "schedule.cron": "When",
     "schedule.at": "When",
     "recipients.suppress": "When",
@@ -53,7 +54,6 @@ ELSEWHERE = {
     # Only in the campaign file, under Advanced.
     "name": "",
     "formerly": "",
-    "hours": "",
 }
 
 
@@ -480,3 +480,50 @@ def test_on_an_office_server_no_form_saves_a_file_that_names_a_file_outside(
         assert ("third.csv names 1 person" if saved else "it lies outside the folder") in told.plain
     assert (file.read_bytes() == before) is not saved
     assert (world.folder / "people-to-skip" / "third.csv").exists() is saved
+
+
+def test_hours_of_a_state_are_added_and_removed(form: Form) -> None:
+    fields = {
+        "state": "FL",
+        "from": "19:00",
+        "to": "10:00",
+        "sunday": "no texts",
+        "holidays": "12-24\nUS-FL\n",
+    }
+    assert form.save(fields, "/states").endswith("/when/states")
+    assert form.data["hours"] == {
+        "FL": {"from": "19:00", "to": "10:00", "sunday": "no texts", "holidays": ["12-24", "US-FL"]}
+    }
+    page = form.clicker.get(f"{WHEN}/states")
+    assert (
+        "Florida Monday to Saturday: 10:00 AM to 7:00 PM Sunday: no texts Holidays: no texts (12-24"
+        in page.plain
+    )
+    assert "This is not legal advice." in page.plain
+    form.save({"state": "LA", "saturday": "no texts"}, "/states")
+    assert form.data["hours"].keys() == {"FL", "LA"}
+    for state in ("FL", "LA"):
+        form.clicker.post(f"{WHEN}/states/remove", {"state": state})
+    assert "hours" not in form.data
+    assert b"# My comment" in form.file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "problem"),
+    [
+        ({"state": "", "from": "20:00"}, "state", "Choose a state."),
+        ({"state": "FL", "from": "20:00"}, "from", "both from and to"),
+        ({"state": "FL"}, "from", "from and to, saturday, sunday or holidays"),
+        ({"state": "FL", "holidays": "payday"}, "holidays", "This must be days such as"),
+        ({"state": "FL", "from": "25:00", "to": "08:00"}, "from", "This must be a time of day"),
+    ],
+)
+def test_hours_of_a_state_that_are_wrong(
+    form: Form, fields: dict[str, str], field: str, problem: str
+) -> None:
+    before = form.file.read_bytes()
+    form.save(fields, "/states")
+    page = form.clicker.get(f"{WHEN}/states")
+    assert re.search(rf'<p id="{field}-error"[^>]*>.*{re.escape(problem)}', page.text), page.plain
+    assert form.file.read_bytes() == before
+    form.clicker.post(f"{WHEN}/states", {"discard": "yes"})

@@ -13,6 +13,7 @@ from batchsend.ledger.approvals import Approval
 from batchsend.ledger.replies import ReplyCounts
 from batchsend.ledger.runs import RunOverview
 from batchsend.planning.approval import given_words
+from batchsend.planning.cost import RunCost
 from batchsend.reports.advice import advise
 from batchsend.runs.lookup import RunState
 from batchsend.runs.report import Report, what_next
@@ -100,8 +101,9 @@ def run_lines(
     pages: Mapping[int, Path],
     approved: Mapping[int, Sequence[Approval]],
     replied: Mapping[int, ReplyCounts],
+    costs: Mapping[int, RunCost],
 ) -> Iterator[str]:
-    """The runs, the latest first. By run number: what each does, its page, approvals and replies, if any."""
+    """The runs, the latest first. By run number: what each does, its page, approvals, replies and cost, if any."""
     if not overview:
         yield "Nothing has been sent yet."
     for run in overview:
@@ -111,6 +113,8 @@ def run_lines(
         tally = Tally.of(run.counts, sending=state.sending)
         yield f"  {Path(run.list_file).name}: {tally.sentence()}"
         yield from (f"  {line}" for line in delivery_lines(run.counts))
+        if run.run_id in costs:
+            yield f"  cost of the texts sent: {costs[run.run_id].words}"
         if run.run_id in replied:
             yield f"  {replied[run.run_id].sentence()}"
         for approval in approved.get(run.run_id, ()):

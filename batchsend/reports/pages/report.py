@@ -14,6 +14,7 @@ from batchsend.ledger.replies import StoredReply, replies_to, reply_counts
 from batchsend.ledger.runs import departures, run_rows, starts_of
 from batchsend.messages.phones import display_phone
 from batchsend.planning.approval import given_words
+from batchsend.planning.cost import RunCost, costs_of_runs
 from batchsend.reports.pages.charts import Chart, Share, charts, shares
 from batchsend.reports.pages.groups import Group, Groups, shown
 from batchsend.reports.pages.html import Headline, render
@@ -114,6 +115,7 @@ class RunReport:
     replies: list[ReplyRow]
     more_replies: bool
     replied: str
+    cost: RunCost | None
 
 
 def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
@@ -154,6 +156,7 @@ def gather(ledger: Ledger, run_id: int, heading: RunHeading) -> RunReport:
         replies=[_reply_row(one, heading.zone) for one in replies[-_REPLIES_SHOWN:]],
         more_replies=len(replies) > _REPLIES_SHOWN,
         replied=replied.sentence() if replied is not None else "",
+        cost=costs_of_runs(ledger, [run_id]).get(run_id),
     )
 
 

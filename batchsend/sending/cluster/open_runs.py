@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, update
 
@@ -231,11 +231,20 @@ def _runs_of(name: str, base_url: str) -> Any:
     )
 
 
-def end_runs(ledger: Ledger) -> None:
+class EndedRun(NamedTuple):
+    """A run that is over, and why: the exit code of its start, and what ended it."""
+
+    run_id: int
+    exit: Exit
+    because: str
+
+
+def end_runs(ledger: Ledger) -> list[EndedRun]:
     """Ends the runs that no process sends and that are done, or that a request or a problem stopped.
 
     With `wait`, rows in quiet hours keep a run open, if these hours end.
     """
+    ended = []
     columns = (handovers.c.run_id, handovers.c.start_id, handovers.c.settings, _stopped)
     query = select(*columns).join(starts, starts.c.id == handovers.c.start_id)
     with ledger.read() as connection:
@@ -253,7 +262,10 @@ def end_runs(ledger: Ledger) -> None:
             # Another worker may just have let rows be claimed whose quiet hours ended.
             last = connection.execute(closed).one_or_none()
         if last is not None:
-            ledger.end_start(start_id, *_end_of(ledger, run_id, last.stopped_because, stopped=stopped))
+            end = EndedRun(run_id, *_end_of(ledger, run_id, last.stopped_because, stopped=stopped))
+            ledger.end_start(start_id, end.exit, end.because)
+            ended.append(end)
+    return ended
 
 
 def end_quiet_hours(ledger: Ledger, run: OpenRun) -> bool:

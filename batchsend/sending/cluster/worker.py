@@ -37,6 +37,7 @@ from batchsend.sending.cluster.dispatch import ClusterProcess, send_run
 from batchsend.sending.cluster.leases import ALIVE, Holder, Lease, interrupt_expired
 from batchsend.sending.cluster.open_runs import (
     ROWS_TO_CLAIM,
+    EndedRun,
     channel_of,
     close_run,
     end_runs,
@@ -76,7 +77,7 @@ def create_queue(ledger: Ledger) -> bool:
 class Worker:
     """All runs that this worker sends. Belongs to one event loop; `say` prints a sentence.
 
-    `files_of`: the suppression files of a run, if this computer has them.
+    `files_of`: the suppression files of a run, if this computer has them. `ended` is told of runs that are over.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Worker:
         name: str,
         say: Callable[[str], None],
         files_of: Callable[[int], SuppressionFiles | None] = lambda _run_id: None,
+        ended: Callable[[EndedRun], object] = lambda _run: None,
     ) -> None:
         self._process = ClusterProcess(ledger, credentials, Holder(name, base_url, True))
         self.ledger = ledger
@@ -94,6 +96,7 @@ class Worker:
         self.name = name
         self.say = say
         self._files_of = files_of
+        self._ended = ended
         self._of_api = handovers.c.base_url == base_url
         #: Its presence as a worker.
         self._presence: Lease | None = None
@@ -239,7 +242,8 @@ class Worker:
         interrupt_expired(self.ledger)
         for run_id in open_run_ids(self.ledger, self._of_api, ~ROWS_TO_CLAIM):
             interrupt_expired(self.ledger, run_id)
-        end_runs(self.ledger)
+        for run in end_runs(self.ledger):
+            self._ended(run)
 
 
 def _connector(url: URL, name: str) -> PsycopgConnector:

@@ -119,7 +119,7 @@ def check(job: _Job) -> None:
             workbook = write_preview(plan, preview_path(campaign, None))
         facts = preview_page.gather(plan, str(workbook), refused)
         write_page(preview_path(campaign, None).with_suffix(".html"), preview_page.page(facts))
-        in_console = replace(facts, in_console=True)
+        in_console = replace(facts, in_console=True, request=None)
         job.save_page(fragments(preview_page.TEMPLATE, **preview_page.values(in_console)))
         needs_approval = to_approve(plan)
         if needs_approval is not None:

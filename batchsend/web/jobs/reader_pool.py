@@ -1,7 +1,7 @@
 """The readers: the processes that read and check lists for the pages, so that no list holds up a page.
 
 Each call has a process to itself. The number of processes is bounded, and the users share them fairly: a user's
-second call waits if the others could need the process more.
+second call waits if the others could need the process more. Quick calls never wait for long ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -29,8 +29,10 @@ R = TypeVar("R")
 
 #: Processes of all users together. An idle one has 150 MB. One user gets half of them at most.
 _MOST = 6
-#: Seconds for one call. A person can cancel it before.
-_LONGEST = 1800.0
+#: More processes, for quick calls.
+_QUICK = 2
+#: Seconds for one call, and for a quick one. A person can cancel a call that takes longer than a moment.
+_LONGEST, _LONGEST_QUICK = 1800.0, 60.0
 #: Seconds after which an idle process ends.
 _IDLE = 1800.0
 #: Readings that are kept after they are over, so that a page that is loaded again has its list at once.
@@ -83,19 +85,20 @@ class Reading(Generic[R]):
 
 
 class Readers:
-    """Runs functions in separate processes, at most `most` at a time.
+    """Runs functions in separate processes, at most `most` at a time, and a few quick ones beside them.
 
     The processes read no list and no template outside the folder `only_below`, if there is one.
     """
 
     def __init__(self, only_below: Path | None = None, most: int = _MOST) -> None:
         self._only_below = only_below
-        self._most = most
+        self._most, self._quick = most, _QUICK
         self.loop = asyncio.get_running_loop()
         self._idle: list[_Reader] = []
         self._waiting: list[Reading[Any]] = []
         self._running: list[Reading[Any]] = []
         self._kept: OrderedDict[tuple[Hashable, str], Reading[Any]] = OrderedDict()
+        self._warming: asyncio.Task[None] | None = None
 
     async def run(self, user: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         """Returns what the function returns. Raises `BatchsendError`, also if the process crashes or is too slow."""
@@ -104,6 +107,12 @@ class Readers:
     def begin(self, user: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> Reading[R]:
         """Runs the function as soon as the user's turn comes."""
         return self._begin(user, None, _call(function, arguments, named))
+
+    def begin_quick(
+        self, user: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs
+    ) -> Reading[R]:
+        """Does the same with a function that takes a moment, ahead of what takes longer."""
+        return self._begin(user, None, replace(_call(function, arguments, named), quick=True))
 
     def begin_soon(
         self, user: str, lane: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs
@@ -116,8 +125,13 @@ class Readers:
         return asyncio.run_coroutine_threadsafe(begin(), self.loop).result()
 
     def warm_up(self) -> None:
-        """Starts a first process, so that the first page does not wait for one."""
-        self.begin("", len, ())
+        """Starts a process, so that the next page does not wait for one."""
+        if self._warming is None or self._warming.done():
+            self._warming = asyncio.create_task(self._warm_up())
+
+    async def _warm_up(self) -> None:
+        with suppress(OSError):
+            self._put_back(await _Reader.start(self._only_below))
 
     def keep(
         self, key: Hashable, user: str, function: Callable[P, R], *arguments: P.args, **named: P.kwargs
@@ -151,10 +165,11 @@ class Readers:
 
     async def close(self) -> None:
         """Ends all processes."""
-        self._most = 0
-        await asyncio.gather(
-            *map(self.cancel, [*self._waiting, *self._running]), *(reader.end() for reader in self._idle)
-        )
+        self._most = self._quick = 0
+        await asyncio.gather(*map(self.cancel, [*self._waiting, *self._running]))
+        if self._warming is not None:
+            await self._warming
+        await asyncio.gather(*(reader.end() for reader in self._idle))
         self._idle.clear()
 
     def _begin(self, user: str, key: Hashable | None, call: Call, lane: str = "") -> Reading[Any]:
@@ -186,18 +201,19 @@ class Readers:
             reading.ahead = ahead
 
     def _next(self) -> Reading[Any] | None:
-        """Returns the next call.
+        return next(filter(self._may_start, self._in_order()), None)
+
+    def _may_start(self, reading: Reading[Any]) -> bool:
+        """Whether a process is free for a call. Quick calls and long ones each have their own number of them.
 
         A user gets another process only if more are free than the user has: one user alone leaves half of them free.
         Calls of one user with the same `lane` run one after another.
         """
-        free = self._most - len(self._running)
-        of_user = Counter(reading.user for reading in self._running)
-        lanes = {(reading.user, reading.lane) for reading in self._running if reading.lane}
-        for reading in self._in_order():
-            if of_user[reading.user] < free and (reading.user, reading.lane) not in lanes:
-                return reading
-        return None
+        quick = reading.call.quick
+        alike = [one for one in self._running if one.call.quick == quick]
+        lanes = [one.lane for one in alike if one.user == reading.user]
+        free = (self._quick if quick else self._most) - len(alike)
+        return len(lanes) < free and not (reading.lane and reading.lane in lanes)
 
     def _in_order(self) -> list[Reading[Any]]:
         """Returns what waits, the users in turn: first the call of the user who has the fewest before it."""
@@ -211,9 +227,12 @@ class Readers:
     async def _serve(self, reading: Reading[Any]) -> None:
         """Runs a call in an idle process or a new one."""
         reader: _Reader | None = None
+        quick = reading.call.quick
         try:
             reader = self._take_idle(reading) or await _Reader.start(self._only_below)
-            kind, value = await asyncio.wait_for(reader.run(reading), _LONGEST)
+            if not quick and not self._idle:
+                self.warm_up()
+            kind, value = await asyncio.wait_for(reader.run(reading), _LONGEST_QUICK if quick else _LONGEST)
             self._put_back(reader)
             if kind == DONE:
                 reading.future.set_result(value)
@@ -224,7 +243,7 @@ class Readers:
         except _CrashedError:
             await self._fail(reading, reader, BatchsendError(_CRASHED))
         except TimeoutError:
-            await self._fail(reading, reader, BatchsendError(_TOO_SLOW))
+            await self._fail(reading, reader, BatchsendError(_QUICK_TOO_SLOW if quick else _TOO_SLOW))
         except OSError as error:
             await self._fail(reading, reader, BatchsendError(_NOT_STARTED.format(error.strerror or error)))
 
@@ -269,6 +288,7 @@ _TOO_SLOW = (
     f"The list could not be read within {_LONGEST / 60:.0f} minutes. Save it as .csv, which is read faster, and "
     f"choose that file."
 )
+_QUICK_TOO_SLOW = f"The texts could not be made within {_LONGEST_QUICK:.0f} seconds. Make the text simpler."
 _NOT_STARTED = "No process could be started ({}), so nothing was read. Close other programs and try again."
 
 

@@ -3,6 +3,9 @@
 `reader_pool` starts it, and names the functions. A closed standard input is the sign to end, on every system: the
 server closes it to cancel what is running, and the system closes it when the server has ended in any way. The
 function is then interrupted, so that it removes its temporary files.
+
+Long functions run in the main thread, which steps back behind all that a person waits for: on Linux the thread alone,
+on other systems the process. Quick functions run in a thread of their own, which does not.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ PREFIX = 4
 GRACE = 3.0
 #: Seconds between two reports of progress.
 _EVERY = 0.1
-#: How far readers step back behind the server, so that they slow down no page.
+#: How far long functions step back behind the server and quick functions, so that they slow down no page.
 _NICE = 10
 
 DONE, FAILED, PROGRESS = "done", "failed", "progress"
@@ -42,10 +45,15 @@ DONE, FAILED, PROGRESS = "done", "failed", "progress"
 
 @dataclass(frozen=True)
 class Call:
-    """A function to run, and its arguments."""
+    """A function to run, and its arguments. `quick`: a person waits for it, and it takes a moment only."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    quick: bool = False
+
+
+#: What a thread has to run; `None` is the end.
+_Calls = SimpleQueue[Call | None]
 
 
 class _Output:
@@ -74,15 +82,22 @@ def main(only_below: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         # Even if the server was started with signals ignored, as in the background of a shell.
         signal.signal(number, signal.default_int_handler)
-    _step_back()
     read_only_in(_readable(Path(only_below)) if only_below else None)
-    output = _Output()
-    calls: SimpleQueue[Call | None] = SimpleQueue()
-    threading.Thread(target=_receive, args=(calls,), daemon=True).start()
-    with suppress(KeyboardInterrupt, BrokenPipeError):
+    output, quick, long = _Output(), _Calls(), _Calls()
+    threading.Thread(target=_receive, args=(quick, long), daemon=True).start()
+    threading.Thread(target=_run, args=(quick, output), daemon=True).start()
+    # A thread has the priority of the one that started it.
+    _step_back()
+    with suppress(KeyboardInterrupt):
+        _run(long, output)
+    return 0
+
+
+def _run(calls: _Calls, output: _Output) -> None:
+    """Runs one call after another. The server sends a call only when the one before is over."""
+    with suppress(BrokenPipeError):
         while (call := calls.get()) is not None:
             output.send(*_outcome(call, output))
-    return 0
 
 
 def _readable(root: Path) -> tuple[Path, ...]:
@@ -93,12 +108,13 @@ def _readable(root: Path) -> tuple[Path, ...]:
         return (root,)
 
 
-def _receive(calls: SimpleQueue[Call | None]) -> None:
+def _receive(quick: _Calls, long: _Calls) -> None:
     """Passes calls on until the standard input ends, then ends the process."""
     with suppress(EOFError, OSError, pickle.UnpicklingError):
         while True:
-            calls.put(pickle.load(sys.stdin.buffer))  # noqa: S301 - from our own server
-    calls.put(None)
+            call: Call = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own server
+            (quick if call.quick else long).put(call)
+    long.put(None)
     _interrupt()
     time.sleep(GRACE)
     os._exit(1)

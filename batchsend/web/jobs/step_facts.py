@@ -124,6 +124,6 @@ def _columns_note(plan: Plan) -> str:
 
 def when_note(campaign: Campaign) -> str:
     """Says in a few words when a campaign is sent."""
-    hours = "in quiet hours texts wait" if campaign.sending.quiet_hours is not None else "at any hour"
+    hours = "in quiet hours texts wait" if campaign.quiet_hours is not None else "at any hour"
     start = start_words(campaign.schedule) if campaign.schedule is not None else "when you start it"
     return f"{start}; {hours}"

@@ -32,9 +32,9 @@ from batchsend.messages.sms import non_gsm7, normalize, room, size_with_opt_out,
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles
+from batchsend.planning.cost import cost_of
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import MAX_CHARACTERS, judge, text
-from batchsend.planning.summary import cost_of
 from batchsend.planning.text_lint import LintFinding, TextLint, lint_context, rules_of
 from batchsend.reports.advice import advise
 from batchsend.statuses import Code, Status

@@ -15,6 +15,7 @@ from batchsend.ledger.approvals import Approval
 from batchsend.ledger.dismissals import dismissals_of
 from batchsend.ledger.ledger import RunRecord
 from batchsend.ledger.runs import code_counts
+from batchsend.planning.cost import RunCost, costs_of_runs
 from batchsend.reports.pages.charts import Share
 from batchsend.statuses import Status, Tally
 from batchsend.utils.timestamps import now, to_text
@@ -34,7 +35,10 @@ ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
 
 @dataclass(frozen=True)
 class LatestRun:
-    """A run in a list. `began`: UTC text; `attention`: rows that need it; `bar`: the shares of its rows."""
+    """A run in a list.
+
+    `began`: UTC text; `attention`: rows that need it; `bar`: the shares of its rows; `cost`: of its texts, if known.
+    """
 
     number: int
     began: str
@@ -42,6 +46,7 @@ class LatestRun:
     tally: Tally
     attention: int
     bar: list[Share]
+    cost: RunCost | None
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ def run_overview(found: CampaignLedger, run: RunRecord, *, sending: bool) -> Lat
     waits = counts[Status.PENDING]
     state = read_state(found.ledger, run, waits, sendable(codes), sending=sending)
     bar = bar_of(tally, dismissed)
-    return LatestRun(run.id, run.created_at, state, tally, tally.needs_you - dismissed, bar)
+    cost = costs_of_runs(found.ledger, [run.id]).get(run.id)
+    return LatestRun(run.id, run.created_at, state, tally, tally.needs_you - dismissed, bar, cost)
 
 
 async def show(request: web.Request) -> web.Response:

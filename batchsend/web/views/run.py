@@ -17,6 +17,7 @@ from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.runs import CodeCount, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
+from batchsend.planning.cost import RunCost, costs_of_runs
 from batchsend.planning.waiting import WaitRules, waiting_until
 from batchsend.reports.advice import JOINED_BY, advise
 from batchsend.reports.pages.groups import shown
@@ -83,7 +84,7 @@ class _Facts:
 
     `waiting`: rows that are not sent yet, by the reason; `opens_at`: when the first of those that wait for a time may
     be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again; `left_out`:
-    status -> those that cannot, because they were dismissed.
+    status -> those that cannot, because they were dismissed. `cost`: of the texts sent, if known.
     """
 
     run: RunRecord
@@ -98,6 +99,7 @@ class _Facts:
     is_latest: bool
     can_resend: Mapping[str, int]
     left_out: Mapping[str, int]
+    cost: RunCost | None
 
 
 async def show(request: web.Request) -> web.Response:
@@ -193,6 +195,7 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             is_latest=is_latest,
             can_resend=can_resend,
             left_out={status: count - can_resend[status] for status, count in may_resend.items()},
+            cost=costs_of_runs(found.ledger, [record.id]).get(record.id),
         )
 
 

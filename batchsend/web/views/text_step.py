@@ -221,7 +221,7 @@ async def _tried(
     """
     if text.errors().get("text"):
         return None
-    trial = request.app[READERS].begin(
+    trial = request.app[READERS].begin_quick(
         session(request).user, try_text, found.file.path, found.content, path, text.source, _wanted(typed)
     )
     if not await trial.wait(seconds):

@@ -11,9 +11,8 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.hours_tables import QuietHours
-from batchsend.campaigns.state_hours import NO_LEGAL_ADVICE, known_rules, words_of
 from batchsend.campaigns.tables import Sending
-from batchsend.campaigns.zones import US_ZONES, state_name, zone_names
+from batchsend.campaigns.zones import US_ZONES, zone_names
 from batchsend.errors import BatchsendError
 from batchsend.utils.timestamps import now
 from batchsend.web.auth.middleware import session
@@ -34,7 +33,7 @@ from batchsend.web.start_choice import (
 )
 from batchsend.web.steps import WHEN, Page
 from batchsend.web.toml_edit import edited
-from batchsend.web.views import people_to_skip
+from batchsend.web.views import people_to_skip, state_hours
 from batchsend.web.views.editing import change_keys, errors_of, kept
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import discard_draft, draft_of, open_step, refuse, saved, step_page
@@ -77,8 +76,6 @@ async def show(request: web.Request) -> web.Response:
         zones=sorted(name for name in zone_names() if "/" in name and not name.startswith("Etc/")),
         own_zone=campaign.zone.key,
         groups=groups_of(campaign),
-        state_rules=[(state_name(known.state), words_of(known.rule), known) for known in known_rules()],
-        no_legal_advice=NO_LEGAL_ADVICE,
         schedule=start_words(campaign.schedule) if campaign.schedule is not None else "",
         starts=next_starts(campaign, now(), _SHOWN_STARTS),
         scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
@@ -253,6 +250,9 @@ PAGES = (
     Page("GET", "/people", people_to_skip.show),
     Page("POST", "/people", people_to_skip.upload),
     Page("POST", "/people/remove", people_to_skip.remove),
+    Page("GET", "/states", state_hours.show),
+    Page("POST", "/states", state_hours.save),
+    Page("POST", "/states/remove", state_hours.remove),
     Page("GET", "/more/{group}", show_more),
     Page("POST", "/more/{group}", save_more),
 )

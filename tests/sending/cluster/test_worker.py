@@ -9,14 +9,16 @@ import psycopg
 import pytest
 from clusters import Shared, a_run
 from ledgers import BASE_URL
+from notices import running_hook
 from sqlalchemy import select
 from world import PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
 
+from batchsend.exits import Exit
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, starts
 from batchsend.runs.handover import stop_handed_over
 from batchsend.sending.cluster import worker
-from batchsend.sending.cluster.open_runs import open_run_ids
+from batchsend.sending.cluster.open_runs import EndedRun, open_run_ids
 from batchsend.sending.cluster.worker import SCHEMA, Worker, create_queue
 from batchsend.settings import Credentials
 
@@ -52,6 +54,20 @@ def test_workers_help_and_every_row_is_in_the_results_once(shared: Shared, sandb
             worker.terminate()
         assert [worker.wait(30) for worker in workers] == [0, 0]
     assert shared.ask("SELECT * FROM leases") == []
+
+
+@pytest.mark.system
+def test_the_worker_that_ends_a_run_tells_people(shared: Shared, sandbox: Sandbox) -> None:
+    rows = customers(4)
+    rows[0]["Customer UUID"] = "sandbox-locked-1"
+    with running_hook() as hook, shared.workers(1):
+        shared.world.write(rows, campaign=f'[notify]\nurl = "{hook.url}"\n')
+        assert shared.world.send("--detach").code == 0
+        body = hook.received.get(timeout=60)
+    assert body["text"].startswith("Spring, run 1: done, and some rows need attention\n4 rows = 3 accepted")
+    assert (body["run"], body["exit"]) == (1, 1)
+    assert hook.bodies() == []
+    assert len(sandbox.requests()) == 4
 
 
 @pytest.mark.system
@@ -156,7 +172,10 @@ def test_one_worker_for_all_ends_runs_that_are_over(postgres_url: str) -> None:
     ledger = open_ledger(postgres_url)
     run = a_run(ledger)
     ledger.request_stop(run.run_id, "ann")
-    both = [Worker(ledger, CREDENTIALS, BASE_URL, name, lambda _words: None) for name in "ab"]
+    told: list[EndedRun] = []
+    both = [
+        Worker(ledger, CREDENTIALS, BASE_URL, name, lambda _words: None, ended=told.append) for name in "ab"
+    ]
     ended = select(starts.c.ended_at.is_not(None))
 
     async def sweep() -> list[bool | None]:
@@ -170,6 +189,7 @@ def test_one_worker_for_all_ends_runs_that_are_over(postgres_url: str) -> None:
         return found
 
     assert asyncio.run(sweep()) == [False, True]
+    assert told == [EndedRun(run.run_id, Exit.INTERRUPTED, "a stop was requested")]
     ledger.close()
 
 
