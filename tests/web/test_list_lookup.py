@@ -47,7 +47,7 @@ def test_a_list_without_ids_becomes_one_with_ids(world: World, clicker: Clicker)
     assert "Find 2 rows in myKaarma" in asked.plain
     clicker.post(f"{PAGE}/lookup")
     done = clicker.wait(PAGE, "is now the campaign's list")
-    assert "1 row of 2 have their customer now. For the other 1," in done.plain
+    assert "Customers were found for 1 of 2 rows. The other rows" in done.plain
     assert "Find the customers in myKaarma" not in clicker.get(PAGE).plain
     campaign = load_campaign(world.folder / "campaign.toml")
     assert campaign.list.name == "customers (with ids).xlsx"

@@ -65,12 +65,11 @@ def _wait(_pause: Pause) -> None:
 
 
 def _found(report: LookupReport) -> str:
-    found, others = report.matches[Match.ONE], report.rows - report.matches[Match.ONE]
-    if not others:
+    if report.all_found:
         return f"All {row_count(report.rows)} have their customer now."
     return (
-        f"{row_count(found)} of {report.rows:,} have their customer now. For the other {others:,}, no customer or "
-        f"more than one fits: they have no id and get no text."
+        f"Customers were found for {report.matches[Match.ONE]:,} of {row_count(report.rows)}. The other rows have no id "
+        f"and get no text, because no customer or more than one fits."
     )
 
 
