@@ -74,8 +74,14 @@ class Settlement:
 
     def as_json(self) -> dict[str, Any]:
         """What was found, for programs."""
-        found: dict[str, int] = {str(status): count for status, count in self.statuses.items()}
-        return {"unknown": self.unknown, **found, "not_found": self.not_found, "stopped": self.stopped}
+        return {
+            "unknown": self.unknown,
+            "found": self.settled,
+            **{str(status): count for status, count in self.statuses.items()},
+            "not_found": self.not_found,
+            "not_read": self.unread.total(),
+            "stopped": self.stopped,
+        }
 
     @property
     def settled(self) -> int:
@@ -108,7 +114,9 @@ def access_of(found: Found) -> Credentials:
     if settings.base_url != record.base_url:
         raise SettingsError(
             f"Run {found.run.id} was sent to {record.base_url}, but MYKAARMA_BASE_URL is {settings.base_url}. Set it "
-            f"to {record.base_url} to look there. Nothing was changed."
+            f"to {record.base_url} to look there. Nothing was changed.",
+            on_page="This run was sent to another address than the one that is set now, so its texts cannot be "
+            "looked for. Ask the person who looks after batchsend.",
         )
     return require_credentials(settings)
 

@@ -56,6 +56,7 @@ from batchsend.web.views import (
     question,
     run_actions,
     sender_step,
+    settling,
     step_page,
     trial,
 )
@@ -264,6 +265,9 @@ def routes() -> list[web.RouteDef]:
         web.get(f"{RUN}/dismiss", dismissals.ask),
         web.post(f"{RUN}/dismiss", dismissals.dismiss_rows),
         web.post(f"{RUN}/restore", dismissals.restore_rows),
+        web.post(f"{RUN}/{settling.SETTLE}", settling.begin),
+        web.get(f"{RUN}/{settling.SETTLE}/{{job:{settling.NAME}}}", settling.show),
+        web.get(f"{RUN}/{settling.SETTLE}/{{job:{settling.NAME}}}/progress", settling.progress),
         web.post(f"{RUN}/pause", run_actions.pause),
         web.post(f"{RUN}/stop", run_actions.stop),
         web.get(f"{RUN}/workbook", run_actions.workbook),

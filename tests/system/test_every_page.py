@@ -194,7 +194,16 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
         "link": "/link",
         "missing": "/nothing",
+        "settled": settled(clicker),
     }
+
+
+def settled(clicker: Clicker) -> str:
+    """Looks for a run's unconfirmed texts; returns the address that says what was found."""
+    name = clicker.get(f"{SPRING}/run/1").hidden("name")
+    address = str(clicker.submit(f"{SPRING}/run/1/settle", {"name": name}).headers["Location"])
+    clicker.wait(address, "What was found")
+    return address
 
 
 def rehearsal(clicker: Clicker, check: str) -> str:

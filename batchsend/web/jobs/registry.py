@@ -64,6 +64,7 @@ class JobRequest:
     checked: Mapping[str, Any] = field(default_factory=dict)
     customer: str | None = None
     row: int | None = None
+    run: int | None = None
     only_below: str | None = None
 
 
