@@ -68,8 +68,8 @@ def _found(report: LookupReport) -> str:
     if report.all_found:
         return f"All {row_count(report.rows)} have their customer now."
     return (
-        f"Customers were found for {report.matches[Match.ONE]:,} of {row_count(report.rows)}. The other rows have no id "
-        f"and get no text, because no customer or more than one fits."
+        f"Customers were found for {report.matches[Match.ONE]:,} of {row_count(report.rows)}. The other rows have no "
+        f"id and get no text, because no customer or more than one fits."
     )
 
 
