@@ -165,8 +165,8 @@ class Ledger:
         """A new connection to PostgreSQL, to be closed by the caller. Each statement is a durable transaction."""
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.detach()
-        for name, value in settings.items():
-            connection.execute(select(func.set_config(name, value, False)))
+        if settings:
+            connection.execute(select(*(func.set_config(*setting, False) for setting in settings.items())))
         return connection
 
     def ledger_id(self) -> str:
