@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from web_client import Clicker, serving
+from web_client import Answer, Clicker, serving
 from world import World, running_sandbox
 
 from batchsend.campaigns.file import load_campaign
@@ -39,14 +40,25 @@ def clicker(world: World) -> Iterator[Clicker]:
         yield server.signed_in()
 
 
+def look_up(clicker: Clicker) -> Answer:
+    """Looks up; returns the page after the end."""
+    answer = clicker.post(f"{PAGE}/lookup")
+    deadline = time.monotonic() + 60
+    while "Looking up the customers" in answer.plain:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        answer = clicker.get(f"{PAGE}/lookup")
+    return answer
+
+
 def test_a_list_without_ids_becomes_one_with_ids(world: World, clicker: Clicker) -> None:
     offer = clicker.get(PAGE)
     assert 'href="/campaign/here/campaign/list/lookup"' in offer.text
     assert 'By customer number "Cust No", phone "Cell"' in offer.plain
     asked = clicker.get(f"{PAGE}/lookup")
     assert "Find 2 rows in myKaarma" in asked.plain
-    clicker.post(f"{PAGE}/lookup")
-    done = clicker.wait(PAGE, "is now the campaign's list")
+    done = look_up(clicker)
+    assert "is now the campaign's list" in done.plain
     assert "Customers were found for 1 of 2 rows. The other rows" in done.plain
     assert "Find the customers in myKaarma" not in clicker.get(PAGE).plain
     campaign = load_campaign(world.folder / "campaign.toml")
@@ -64,9 +76,7 @@ def test_what_stops_a_look_up_is_said_on_its_page(world: World, clicker: Clicker
     sample = text.replace("3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e", "put-your-department-uuid-here")
     (world.folder / "campaign.toml").write_text(sample, encoding="utf-8")
     clicker.get(f"{PAGE}/lookup")
-    answer = clicker.post(f"{PAGE}/lookup")
-    while "Looking up the customers" in answer.plain:
-        answer = clicker.get(f"{PAGE}/lookup")
+    answer = look_up(clicker)
     assert "Choose the department on the page Sender first" in answer.plain
     assert 'aria-describedby="lookup-help lookup-error"' in answer.text
     assert (world.folder / "campaign.toml").read_text(encoding="utf-8") == sample
