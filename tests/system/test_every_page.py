@@ -7,6 +7,7 @@ With `BATCHSEND_PICTURES=FOLDER` set, a picture of each page is saved there.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,10 @@ from web_client import Clicker, Served, serving
 from workbooks import new_workbook
 from world import World, customers, running_sandbox
 
+from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
+from batchsend.ledger.opening import open_ledger
 from batchsend.settings import PASSWORD, USERNAME
+from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.users import Users
 from batchsend.web.more_settings import GROUPS
 from batchsend.web.senders import USER, Senders
@@ -92,6 +96,7 @@ def write_campaigns(world: World) -> None:
     ]
     world.write([*people, *doubtful])
     world.send()
+    receive_replies(world.folder)
     usual = (world.folder / "campaign.toml").read_text(encoding="utf-8")
     usual = usual.replace('"customers.csv"', '"others.csv"')
     world.write_list(customers(300, "other"), "others.csv")
@@ -103,7 +108,13 @@ def write_campaigns(world: World) -> None:
         ("without-ids", "[sending]\nrate = 0.5\n"),
         ("approved", "[guards]\napproval = true\n"),
         ("asked", "[guards]\napproval = true\n"),
-        ("weekly", '[recipients]\nsuppress = ["left-out.csv"]\n[schedule]\ncron = "0 10 * * MON"\n'),
+        (
+            "weekly",
+            (
+                '[recipients]\nsuppress = ["left-out.csv"]\n[hours.FL]\nsunday = "no texts"\n'
+                '[schedule]\ncron = "0 10 * * MON"\n'
+            ),
+        ),
     ):
         text = f"{usual.replace('Spring', stem.title())}\n{more}"
         (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
@@ -180,6 +191,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "rehearsed": rehearsal(clicker, again),
         "history": "/history?q=customer-3",
         "unknown": "/history?q=unknown",
+        "replies": "/replies",
         "opt-outs": "/opt-outs",
         "opt-out": "/opt-outs/add",
         "opted-in": "/opt-outs/remove?customer=sandbox-opted-out-1",
@@ -196,6 +208,28 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "missing": "/nothing",
         "settled": settled(clicker),
     }
+
+
+def receive_replies(folder: Path) -> None:
+    """Customers answer: with thanks, with unclear words, and a stranger with STOP and START."""
+    ledger = open_ledger(f"sqlite:///{folder / '.batchsend' / 'ledger.db'}")
+    at = to_text(now())
+    for number, (customer, words) in enumerate(
+        (
+            ("customer-1", "Thanks!\nTuesday at 10?"),
+            ("customer-2", "<b>Great</b> service " * 20),
+            ("customer-3", "Please stop by"),
+            ("customer-4", "Can you cancel my appointment"),
+            ("stranger", "STOP"),
+            ("stranger", "START"),
+        )
+    ):
+        message = {"uuid": f"reply-{number}", "messageType": "R", "customerUuid": customer, "body": words}
+        event = {
+            "messageDTO": {**message, "fromNumber": "(312) 555-0199" if customer == "stranger" else None}
+        }
+        Deliveries(ledger).record(ReceivedUpdate.all_of(json.dumps(event).encode(), at))
+    ledger.close()
 
 
 def settled(clicker: Clicker) -> str:
