@@ -48,11 +48,13 @@ from batchsend.web.views import (
     conflict,
     dismissals,
     editing,
+    list_lookup,
     list_upload,
     login,
     manage,
     opt_outs,
     question,
+    replies,
     run_actions,
     sender_step,
     settling,
@@ -194,6 +196,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[sender_step.TESTING] = asyncio.Lock()
     app[UNUSED] = set()
     app[list_upload.UPLOADS] = {}
+    app[list_lookup.LOOKUPS] = {}
     app[list_upload.RECEIVING] = Counter()
     app[STEPS] = ALL_STEPS
     app[SCHEDULER] = Scheduler(folder)
@@ -273,6 +276,8 @@ def routes() -> list[web.RouteDef]:
         web.get(f"{RUN}/list", run_actions.list_copy),
         web.get(f"{RUN}/list/offer", run_actions.offer_list_copy),
         web.get("/history", history_page.show),
+        web.get(replies.PATH, replies.show),
+        web.post(replies.PATH, replies.save),
         web.get(opt_outs.PATH, opt_outs.show),
         web.get(f"{opt_outs.PATH}/add", opt_outs.show_form),
         web.post(f"{opt_outs.PATH}/add", opt_outs.add),
