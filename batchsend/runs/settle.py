@@ -44,8 +44,8 @@ from batchsend.utils.timestamps import now
 
 #: The most pages of one conversation that are read.
 _MOST_PAGES = 10
-#: How often one question is asked before all are given up.
-_MOST_TRIES = 5
+#: How often one question is asked before all are given up, and the longest wait between, in seconds.
+_MOST_TRIES, _LONGEST_WAIT = 5, 60.0
 _DEFAULT_RATE = 10.0
 #: `lastMessageReceivedOn` has whole seconds, so this asks also for the other messages of the oldest second.
 _WHOLE_SECOND = timedelta(seconds=1)
@@ -207,8 +207,10 @@ def asking_patiently(client: ConversationClient, rate: float) -> Ask:
                 raise StoppedError(answer.reason)
             if not isinstance(answer, RetryLater):
                 return answer
-            if tries < _MOST_TRIES:
-                await asyncio.sleep(answer.retry_after or backoff(tries, jitter))
+            wait = answer.retry_after or backoff(tries, jitter)
+            if tries == _MOST_TRIES or wait > _LONGEST_WAIT:
+                break
+            await asyncio.sleep(wait)
         assert isinstance(answer, RetryLater)  # noqa: S101
         raise StoppedError(f"{answer.reason}. {answer.advice}")
 

@@ -71,6 +71,7 @@ OTHERS = {
     "/campaign/{folder}/{stem}/list/cancel",
     "/campaign/{folder}/{stem}/list/read",
     "/campaign/{folder}/{stem}/list/upload/cancel",
+    "/campaign/{folder}/{stem}/list/lookup/cancel",
 }
 
 
@@ -104,12 +105,25 @@ def write_campaigns(world: World) -> None:
         ("slow", "[sending]\nrate = 0.5\n"),
         ("new", ""),
         ("leaving", ""),
+        ("without-ids", "[sending]\nrate = 0.5\n"),
         ("approved", "[guards]\napproval = true\n"),
         ("asked", "[guards]\napproval = true\n"),
-        ("weekly", '[recipients]\nsuppress = ["left-out.csv"]\n[schedule]\ncron = "0 10 * * MON"\n'),
+        (
+            "weekly",
+            (
+                '[recipients]\nsuppress = ["left-out.csv"]\n[hours.FL]\nsunday = "no texts"\n'
+                '[schedule]\ncron = "0 10 * * MON"\n'
+            ),
+        ),
     ):
         text = f"{usual.replace('Spring', stem.title())}\n{more}"
         (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
+    numbered = [{"Cust No": str(10_200 + row), "Last Name": f"Name{row}"} for row in range(3)]
+    world.write_list(numbered, "without-ids.csv")
+    without_ids = (world.folder / "without-ids.toml").read_text(encoding="utf-8")
+    (world.folder / "without-ids.toml").write_text(
+        without_ids.replace("others.csv", "without-ids.csv"), encoding="utf-8"
+    )
     (world.folder / "archive").mkdir()
     (world.folder / "archive" / "old.toml").write_text(usual.replace("Spring", "Old"), encoding="utf-8")
     (world.folder / "broken.toml").write_text('name = "Broken"\nlist = "nothing.csv"\n', encoding="utf-8")
@@ -152,6 +166,8 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         },
         "file": f"{SPRING}/file",
         "rows": f"{SPRING}/list/rows",
+        "without-ids": "/campaign/here/without-ids/list",
+        "look-up": "/campaign/here/without-ids/list/lookup",
         "languages": f"{SPRING}/columns/languages",
         "saved-senders": "/campaign/here/weekly/sender/saved",
         "people": "/campaign/here/weekly/when/people",

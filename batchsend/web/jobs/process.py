@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
@@ -312,11 +313,24 @@ def _ignore(_event: Event) -> None:
 
 def run_check(file: Path, user: str | None) -> None:
     """Makes the check of a request file, in a reader. `user`: who makes it, as `os_user` finds it."""
+    _act_for(user)
+    _run(_Job(file))
+
+
+def _act_for(user: str | None) -> None:
     if user is None:
         os.environ.pop("LOGNAME", None)
     else:
         os.environ["LOGNAME"] = user
-    _run(_Job(file))
+
+
+def wait() -> int:
+    """Does the job that `Jobs.start` names on the standard input. Does nothing if that ends before."""
+    if not (line := sys.stdin.readline()):
+        return Exit.DONE
+    file, user = json.loads(line)
+    _act_for(user)
+    return main([file])
 
 
 def main(arguments: list[str]) -> int:
