@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -44,8 +44,8 @@ from batchsend.utils.timestamps import now
 
 #: The most pages of one conversation that are read.
 _MOST_PAGES = 10
-#: How often one question is asked before all are given up.
-_MOST_TRIES = 5
+#: How often one question is asked before all are given up, and the longest wait between, in seconds.
+_MOST_TRIES, _LONGEST_WAIT = 5, 60.0
 _DEFAULT_RATE = 10.0
 #: `lastMessageReceivedOn` has whole seconds, so this asks also for the other messages of the oldest second.
 _WHOLE_SECOND = timedelta(seconds=1)
@@ -164,15 +164,20 @@ def look_for_texts(
                 for customer_uuid, texts in wanted.items():
                     record(customer_uuid, texts, await _read(ask, texts, facts))
 
+    if wanted:
+        _run(look(), found)
+    found.left = ledger.counts(run_id).get(Status.UNCONFIRMED, 0)
+    return found
+
+
+def _run(look: Coroutine[Any, Any, None], found: Settlement) -> None:
+    """Looks for texts, and notes in `found` why it ended early if it did."""
     try:
-        if wanted:
-            asyncio.run(look())
+        asyncio.run(look)
     except StoppedError as stopped:
         found.stopped = str(stopped)
     except asyncio.CancelledError:
         found.interrupted = True
-    found.left = ledger.counts(run_id).get(Status.UNCONFIRMED, 0)
-    return found
 
 
 def settle_after_sending(
@@ -207,8 +212,10 @@ def asking_patiently(client: ConversationClient, rate: float) -> Ask:
                 raise StoppedError(answer.reason)
             if not isinstance(answer, RetryLater):
                 return answer
-            if tries < _MOST_TRIES:
-                await asyncio.sleep(answer.retry_after or backoff(tries, jitter))
+            wait = answer.retry_after or backoff(tries, jitter)
+            if tries == _MOST_TRIES or wait > _LONGEST_WAIT:
+                break
+            await asyncio.sleep(wait)
         assert isinstance(answer, RetryLater)  # noqa: S101
         raise StoppedError(f"{answer.reason}. {answer.advice}")
 

@@ -48,6 +48,7 @@ from batchsend.web.views import (
     conflict,
     dismissals,
     editing,
+    list_lookup,
     list_upload,
     login,
     manage,
@@ -195,6 +196,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[sender_step.TESTING] = asyncio.Lock()
     app[UNUSED] = set()
     app[list_upload.UPLOADS] = {}
+    app[list_lookup.LOOKUPS] = {}
     app[list_upload.RECEIVING] = Counter()
     app[STEPS] = ALL_STEPS
     app[SCHEDULER] = Scheduler(folder)

@@ -64,13 +64,16 @@ TRIED = {
     "/campaign/{folder}/{stem}/text/try",
     "/campaign/{folder}/{stem}/when/starts",
 }
-#: Forms that are shown only while something is waited for, and the one that ends the session. Other tests send them.
+#: Forms that are shown only while something is waited for, one that leads to a page that waits, and the one that ends
+#: the session. Other tests send them.
 OTHERS = {
     "/logout",
+    "/campaign/{folder}/{stem}/run/{number}/settle",
     "/campaign/{folder}/{stem}/check/{check}/cancel",
     "/campaign/{folder}/{stem}/list/cancel",
     "/campaign/{folder}/{stem}/list/read",
     "/campaign/{folder}/{stem}/list/upload/cancel",
+    "/campaign/{folder}/{stem}/list/lookup/cancel",
 }
 
 
@@ -104,6 +107,7 @@ def write_campaigns(world: World) -> None:
         ("slow", "[sending]\nrate = 0.5\n"),
         ("new", ""),
         ("leaving", ""),
+        ("without-ids", "[sending]\nrate = 0.5\n"),
         ("approved", "[guards]\napproval = true\n"),
         ("asked", "[guards]\napproval = true\n"),
         (
@@ -116,6 +120,12 @@ def write_campaigns(world: World) -> None:
     ):
         text = f"{usual.replace('Spring', stem.title())}\n{more}"
         (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
+    numbered = [{"Cust No": str(10_200 + row), "Last Name": f"Name{row}"} for row in range(3)]
+    world.write_list(numbered, "without-ids.csv")
+    without_ids = (world.folder / "without-ids.toml").read_text(encoding="utf-8")
+    (world.folder / "without-ids.toml").write_text(
+        without_ids.replace("others.csv", "without-ids.csv"), encoding="utf-8"
+    )
     (world.folder / "archive").mkdir()
     (world.folder / "archive" / "old.toml").write_text(usual.replace("Spring", "Old"), encoding="utf-8")
     (world.folder / "broken.toml").write_text('name = "Broken"\nlist = "nothing.csv"\n', encoding="utf-8")
@@ -158,6 +168,8 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         },
         "file": f"{SPRING}/file",
         "rows": f"{SPRING}/list/rows",
+        "without-ids": "/campaign/here/without-ids/list",
+        "look-up": "/campaign/here/without-ids/list/lookup",
         "languages": f"{SPRING}/columns/languages",
         "saved-senders": "/campaign/here/weekly/sender/saved",
         "people": "/campaign/here/weekly/when/people",
