@@ -135,11 +135,11 @@ _OPT_OUT = "opt(?:ing|ed)? ?out"
 _POLITE_WORDS = _any(
     """please thanks thank thankyou thx ty you now today immediately already just ok okay k hi hello hey good morning
     afternoon sorry sir maam asap right away at once for good forever and again por favor porfavor gracias ahora ya
-    mismo hola buenas buenos dias tardes inmediatamente so much very kindly dear team guys everyone all"""
+    mismo hola buenas buenos dias tardes inmediatamente so much very kindly dear team guys everyone all enough"""
 )
 #: The seven words, in English and Spanish, and what phone networks take for them.
 _WORD = _any(
-    """stop stopall stops quit end revoke cancel cancelled unsubscribe optout remove no.?more
+    """stop stopall stops quit end revoke cancel cancelled unsubscribe optout remove no.?more no.texts?
     alto pare paren parar basta detener detenga detengan detente cancelar cancele cancelen cancela cancelado anular
     terminar termine terminen revocar revoco salir fin baja desuscribir desuscribirme desuscribirse desuscribe
     suspender finalizar eliminar no.?mas opt.?out opting.out opted.out
@@ -164,8 +164,8 @@ _ASK = _any(
 )
 #: A sentence that is a request, also among others.
 _CLEAR = re.compile(
-    rf"(?:{_POLITE_WORDS} )*(?:{_ASK} )?(?:{_POLITE_WORDS} )*"
-    rf"(?:stop|quit|unsubscribe|optout|{_OPT_OUT}|(?:stop|quit|end) (?:it|this|that|these|those|them|esto))"
+    rf"(?:no |nope )?(?:{_POLITE_WORDS} )*(?:{_ASK} )?(?:{_POLITE_WORDS} )*"
+    rf"(?:stop|quit|cease|unsubscribe|optout|{_OPT_OUT}|(?:stop|quit|end) (?:it|this|that|these|those|them|esto))"
     rf"(?: (?:{_POLITE_WORDS}|{_STOP}|it|me))*"
 )
 
@@ -185,7 +185,7 @@ _SPANISH_SEND = (
     "(?:ar|ear|iar|ir|e|en|es|a|ando)(?:me|nos)?"
 )
 _SPANISH_TEXTS = _any(
-    "texts text messages mensajitos suscripcion notificaciones alertas avisos envios llamadas nada"
+    "texts text messages mensajitos suscripcion notificaciones alertas avisos envios llamadas"
 )
 _SPANISH_ANY_OF = _any(
     "mas mi mis la las los el este estos ese esos esta estas esa esas sus su todos todas tantos de"
@@ -195,7 +195,9 @@ _LIST = _any(
     marketing phone subscription records communications campaign"""
 )
 _END = rf"(?: (?:{_POLITE_WORDS}|any ?more|ever|me|us|at all|either|nunca|jamas|mas))*$"
-_ME = _any(["me", "us", "my (?:number|phone|cell|name|info|information)", "this (?:number|phone|cell)"])
+_ME = _any(
+    ["me", "us", "my (?:phone number|number|phone|cell|name|info|information)", "this (?:number|phone|cell)"]
+)
 
 #: Words that ask for no more texts, wherever they stand in an answer.
 _REQUEST = _all_of(
@@ -208,12 +210,16 @@ _REQUEST = _all_of(
     rf"unsubscribe (?:from|to) (?:{_ANY_OF} )*(?:{_LIST}|{_TEXTS})",
     rf"(?:opt {_ME} out|{_OPT_OUT}|optout)(?! (?:of|from) )",
     rf"(?:opt {_ME} out|{_OPT_OUT}|optout) (?:of|from) (?:{_ANY_OF} )*(?:{_LIST}|{_TEXTS})",
-    r"revoke (?:(?:my|all|any|the) )*(?:consent|permission|authorization|opt ?in)",
+    r"(?:revoke|revoking|withdraw|withdrawing) (?:(?:my|all|any|the) )*(?:consent|permission|authorization|opt ?in)",
     rf"(?:remove|delete|take|drop|erase|scratch|get) {_ME}(?: (?:off|out))?{_END}",
     rf"(?:remove|delete|take|drop|erase|scratch|get) {_ME} (?:(?:off|out|from|of) )+(?:{_ANY_OF} )*{_LIST}",
-    rf"(?:do not|dont|never|please not|no longer) (?:{_POLITE_WORDS} )*"
+    r"(?:do not|dont|no longer) have (?:(?:my|any) )*(?:permission|consent) to (?:text|contact|message)",
+    rf"(?:do not|dont|no longer) want (?:these|this|any|them)(?: of (?:these|this|them))?{_END}",
+    r"get (?:me|us) off (?:of )?(?:this|these|here)$",
+    rf"(?:do not|dont|never) (?:ever )?send (?:me|us) (?:anything|any){_END}",
+    rf"(?:do not|dont|never|please not|no longer) (?:{_POLITE_WORDS} |ever )*"
     rf"(?:text|message|contact|bother|spam|solicit|sms)(?: {_ME})?{_END}",
-    r"(?:do not|dont|never|no longer) (?:text|message|contact|bother|call|email|write|reach out to) "
+    r"(?:do not|dont|never|no longer) (?:ever )?(?:text|message|contact|bother|call|email|write|reach out to) "
     rf"(?:(?:to|{_ME}) )*(?:any ?more|again|ever)",
     rf"(?:do not|dont|never|no longer|not) (?:keep )?(?:send|sending|give) (?:{_ANY_OF} )*"
     r"(?:texts|text|messages|message)(?: any ?more| again)?",
@@ -229,7 +235,8 @@ _REQUEST = _all_of(
     # Spanish
     rf"(?:deja|deje|dejen|dejar|pare|paren|para|parar|basta|favor|terminen|cesen) de (?:{_SPANISH_SEND})",
     rf"basta de (?:{_SPANISH_ANY_OF} )*{_SPANISH_TEXTS}",
-    rf"no (?:me|nos|le|les) (?:{_SPANISH_SEND}) (?:{_SPANISH_ANY_OF} )*{_SPANISH_TEXTS}",
+    rf"no (?:me|nos|le|les) (?:{_SPANISH_SEND}) (?:{_SPANISH_ANY_OF} )*(?:{_SPANISH_TEXTS}|nada)",
+    rf"alto a (?:{_SPANISH_ANY_OF} )*{_SPANISH_TEXTS}",
     rf"no (?:me|nos) (?:(?:mand|envi|escrib|text|mensaj|molest|contact|fastidi)(?:e|en|es|een|ees|a|an|as)){_END}",
     rf"no (?:me|nos) llam(?:e|en|es) (?:mas|nunca){_END}",
     rf"no (?:quiero|deseo|necesito|quisiera|queremos|deseamos|me interesa)(?: (?:que|me|nos|mas|recibir|seguir"
@@ -251,6 +258,7 @@ _REQUEST = _all_of(
 _NEGATED = re.compile(
     r"(?<!\byou )\b(?:dont|do not|not|never|didnt|did not|wont|cant|no)(?: (?:want|mean|meant|say|said|ask|asked"
     r"|try|trying|to|ever|please|need|have|going|wish|me|quiero|deseo|pedi)){0,4} $"
+    r"|\btell (?:him|her|them) to $"
 )
 
 #: Where one of the words has another meaning, which needs no person.

@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -164,15 +164,20 @@ def look_for_texts(
                 for customer_uuid, texts in wanted.items():
                     record(customer_uuid, texts, await _read(ask, texts, facts))
 
+    if wanted:
+        _run(look(), found)
+    found.left = ledger.counts(run_id).get(Status.UNCONFIRMED, 0)
+    return found
+
+
+def _run(look: Coroutine[Any, Any, None], found: Settlement) -> None:
+    """Looks for texts, and notes in `found` why it ended early if it did."""
     try:
-        if wanted:
-            asyncio.run(look())
+        asyncio.run(look)
     except StoppedError as stopped:
         found.stopped = str(stopped)
     except asyncio.CancelledError:
         found.interrupted = True
-    found.left = ledger.counts(run_id).get(Status.UNCONFIRMED, 0)
-    return found
 
 
 def settle_after_sending(

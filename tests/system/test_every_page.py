@@ -64,9 +64,11 @@ TRIED = {
     "/campaign/{folder}/{stem}/text/try",
     "/campaign/{folder}/{stem}/when/starts",
 }
-#: Forms that are shown only while something is waited for, and the one that ends the session. Other tests send them.
+#: Forms that are shown only while something is waited for, one that leads to a page that waits, and the one that ends
+#: the session. Other tests send them.
 OTHERS = {
     "/logout",
+    "/campaign/{folder}/{stem}/run/{number}/settle",
     "/campaign/{folder}/{stem}/check/{check}/cancel",
     "/campaign/{folder}/{stem}/list/cancel",
     "/campaign/{folder}/{stem}/list/read",

@@ -135,7 +135,7 @@ def write_text(page: Page) -> None:
     page.get_by_role("button", name="Cust Name", exact=True).click()
     page.keyboard.type(", your ")
     page.get_by_role("button", name="Vehicle", exact=True).click()
-    page.keyboard.type(" is due for service. Call (312) 555-0100.")
+    page.keyboard.type(" is due for service. Call Lakeside Honda at (312) 555-0100.")
     menu = page.get_by_role("group", name="Cust Name", exact=True).get_by_label("Format")
     menu.select_option("Name: John O’Brien, also from JOHN O’BRIEN")
     expect(page.locator("#tried .bubble").first).to_contain_text("Hi Name4, your Civic is due for service.")

@@ -142,6 +142,13 @@ def test_forms_that_name_nothing_are_refused(office: tuple[World, Clicker]) -> N
     assert "Please decide about 1 reply" in clicker.get(PAGE).plain
 
 
+def test_the_page_of_a_run_counts_its_replies(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    receive(world.folder, ("bob", "Please stop by"), ("eve", "STOP"), base_url=world.base_url)
+    shown = clicker.get("/campaign/here/campaign/run/1").plain
+    assert "2 replies: 1 asks for no more texts, 1 is unclear and needs attention." in shown
+
+
 def test_the_history_of_a_customer_has_the_replies(office: tuple[World, Clicker]) -> None:
     world, clicker = office
     receive(world.folder, ("bob", "Tuesday?"))

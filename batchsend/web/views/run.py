@@ -15,6 +15,7 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign, times_of
 from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import Ledger, RunRecord
+from batchsend.ledger.replies import ReplyCounts, reply_counts
 from batchsend.ledger.runs import CodeCount, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.cost import RunCost, costs_of_runs
@@ -85,7 +86,8 @@ class _Facts:
 
     `waiting`: rows that are not sent yet, by the reason; `opens_at`: when the first of those that wait for a time may
     be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again; `left_out`:
-    status -> those that cannot, because they were dismissed. `cost`: of the texts sent, if known.
+    status -> those that cannot, because they were dismissed. `cost`: of the texts sent, if known. `replies`: to the
+    run's texts, if there are any.
     """
 
     run: RunRecord
@@ -101,6 +103,7 @@ class _Facts:
     can_resend: Mapping[str, int]
     left_out: Mapping[str, int]
     cost: RunCost | None
+    replies: ReplyCounts | None
 
 
 async def show(request: web.Request) -> web.Response:
@@ -194,6 +197,7 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             next_start=_next_start(run.campaign),
             starts=starts_of(found.ledger, run.number),
             approvals=approvals_of(found.ledger, [run.number]).get(run.number, ()),
+            replies=reply_counts(found.ledger, [run.number]).get(run.number),
             rows=page_of_rows(found.ledger, run.number, query, _phone(run.campaign, query.find)),
             is_latest=is_latest,
             can_resend=can_resend,
