@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from dms_lists import LAYOUTS, Dealership, Layout, dealership, resolvable
-from world import PASSWORD, USERNAME, running_sandbox
+from world import PASSWORD, USERNAME, read_results, running_sandbox
 
 from batchsend.campaigns.tables import Lookup
 from batchsend.lists.customer_list import open_list
+from batchsend.runs import runner
+from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.list_lookup import look_up_list
 from batchsend.runs.lookup_target import of_list
 
@@ -76,3 +78,35 @@ def test_an_export_gets_the_right_ids_and_no_wrong_one(
     assert len(missed) <= (1 - NEEDED) * sum(expected), missed
     assert sum(expected) > 25
     assert set(Counter(cells["match"] for cells in found)) <= {"one", "several", "none", "differs"}
+
+
+CAMPAIGN = """
+name = "Recall"
+list = "unused.csv"
+template = "text.txt.j2"
+department_uuid = "department"
+user_uuid = "user"
+timezone = "America/Chicago"
+[sending]
+rate = 1000
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_the_new_list_is_rehearsed_as_it_is(layout: Layout, people: Dealership, tmp_path: Path) -> None:
+    found = looked_up(layout, people, tmp_path)
+    (tmp_path / "recall.toml").write_text(CAMPAIGN, encoding="utf-8")
+    (tmp_path / "text.txt.j2").write_text("Your car has an open recall.", encoding="utf-8")
+    campaign = load_campaign(tmp_path / "recall.toml").with_overrides(list=tmp_path / "found.csv")
+    report = runner.rehearse(prepare(campaign), confirm=lambda _: True, listener=lambda _: None)
+    rows = read_results(tmp_path / "results" / "recall-rehearsal.xlsx")
+    assert [values["customerUUID"] or "" for values in rows.values()] == [
+        one["customer_uuid"] for one in found
+    ]
+    # A customer with two rows, or two customers with one phone, get one text.
+    sent = {values["customerUUID"] for values in rows.values() if values["status"] == "accepted"}
+    skipped = {values["errorCodes"] for values in rows.values() if values["status"] == "skipped"}
+    assert report.ending is None
+    assert len(sent) > 25
+    assert skipped <= {"DUPLICATE", "DUPLICATE_PHONE"}

@@ -85,3 +85,14 @@ def test_what_stops_a_look_up_is_said_on_its_page(world: World, clicker: Clicker
 def test_a_list_with_ids_has_no_offer(world: World, clicker: Clicker) -> None:
     world.write_list([{"Customer ID": "u-ann", "Cust No": "10234", "First Name": "Ann"}])
     assert "list/lookup" not in clicker.get(PAGE).text
+
+
+def test_a_campaign_that_looks_up_its_customers_is_checked(world: World, clicker: Clicker) -> None:
+    text = (world.folder / "campaign.toml").read_text(encoding="utf-8")
+    looks_up = text.replace('customer_uuid = "Customer ID"', "lookup = {}")
+    (world.folder / "campaign.toml").write_text(looks_up, encoding="utf-8")
+    assert "list/lookup" not in clicker.get(PAGE).text
+    columns = clicker.get("/campaign/here/campaign/columns")
+    assert "The customers’ ids are looked up in myKaarma" in columns.plain
+    _, checked = clicker.check("/campaign/here/campaign")
+    assert "1 text ready to send" in checked.plain

@@ -263,4 +263,9 @@ def _found(roles: Roles | None, headers: Sequence[str]) -> dict[str, str]:
         return {}
     names = ("customer_uuid", "phone", "department_uuid", "user_uuid", "timezone", "zip", "state", "consent")
     positions = {name: getattr(roles, name) for name in names}
-    return {name: headers[position] for name, position in positions.items() if position is not None}
+    # An id that is looked up is in no column.
+    return {
+        name: headers[position]
+        for name, position in positions.items()
+        if position is not None and position < len(headers)
+    }
