@@ -44,8 +44,10 @@ from batchsend.utils.timestamps import now
 
 #: The most pages of one conversation that are read.
 _MOST_PAGES = 10
-#: How often one question is asked before all are given up, and the longest wait between, in seconds.
+#: How often one question is asked before it is given up, and the longest wait between, in seconds.
 _MOST_TRIES, _LONGEST_WAIT = 5, 60.0
+#: After so many questions in a row without an answer, all are given up. A single one may have its own reason.
+_MOST_UNANSWERED = 3
 _DEFAULT_RATE = 10.0
 #: `lastMessageReceivedOn` has whole seconds, so this asks also for the other messages of the oldest second.
 _WHOLE_SECOND = timedelta(seconds=1)
@@ -199,25 +201,35 @@ def _facts_of(campaign: Campaign | None) -> RequestFacts:
 
 
 def asking_patiently(client: ConversationClient, rate: float) -> Ask:
-    """Asks at this rate, and again after answers that ask for patience. Raises `StoppedError`."""
+    """Asks at this rate, and again after answers that ask for patience; gives up one question before all.
+
+    Raises `StoppedError` if myKaarma refuses, wants a long break or leaves several questions in a row unanswered.
+    """
     pace = bucket(rate)
     # Spreads retries out; nothing secret depends on it.
     jitter = random.Random()  # noqa: S311
+    unanswered = 0
 
     async def ask(query: ConversationQuery) -> Conversation | NotRead:
+        nonlocal unanswered
         for tries in range(1, _MOST_TRIES + 1):
             await pace.acquire()
             answer = await client.ask(query)
             if isinstance(answer, Refused):
                 raise StoppedError(answer.reason)
             if not isinstance(answer, RetryLater):
+                unanswered = 0
                 return answer
             wait = answer.retry_after or backoff(tries, jitter)
             if tries == _MOST_TRIES or wait > _LONGEST_WAIT:
                 break
             await asyncio.sleep(wait)
         assert isinstance(answer, RetryLater)  # noqa: S101
-        raise StoppedError(f"{answer.reason}. {answer.advice}")
+        unanswered += 1
+        given_up = f"{answer.reason}. {answer.advice}"
+        if unanswered == _MOST_UNANSWERED or (answer.slow_down and wait > _LONGEST_WAIT):
+            raise StoppedError(given_up)
+        return NotRead(given_up)
 
     return ask
 
