@@ -37,7 +37,7 @@ from batchsend.runs.lookup import Found
 from batchsend.sending.locks import settling_lock
 from batchsend.sending.pacing import backoff, bucket
 from batchsend.settings import Credentials, load_settings, require_credentials
-from batchsend.statuses import Status
+from batchsend.statuses import Status, Tally
 from batchsend.utils.files import current_folder
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.timestamps import now
@@ -62,15 +62,15 @@ class Settlement:
     """What became of the texts of a run that were looked for.
 
     `unknown`: how many there were; `statuses`: how many are settled, by their new status; `not_found`: how many were
-    looked for in vain; `unread`: why some could not be looked for -> how many; `left`: `unconfirmed` rows of the run
-    afterward; `stopped`: why it ended early; `interrupted`: a signal ended it early.
+    looked for in vain; `unread`: why some could not be looked for -> how many; `needs_you`: rows of the run that need
+    attention afterward; `stopped`: why it ended early; `interrupted`: a signal ended it early.
     """
 
     unknown: int = 0
     statuses: Counter[Status] = field(default_factory=Counter)
     not_found: int = 0
     unread: Counter[str] = field(default_factory=Counter)
-    left: int = 0
+    needs_you: int = 0
     stopped: str | None = None
     interrupted: bool = False
 
@@ -95,7 +95,7 @@ class Settlement:
             return Exit.INTERRUPTED
         if self.stopped is not None:
             return Exit.STOPPED
-        return Exit.ATTENTION if self.left else Exit.DONE
+        return Exit.ATTENTION if self.needs_you else Exit.DONE
 
 
 def settle_run(found: Found) -> Settlement:
@@ -168,7 +168,7 @@ def look_for_texts(
 
     if wanted:
         _run(look(), found)
-    found.left = ledger.counts(run_id).get(Status.UNCONFIRMED, 0)
+    found.needs_you = Tally.of(ledger.counts(run_id)).needs_you
     return found
 
 

@@ -8,9 +8,12 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from ledgers import came_to, identity, planned, send_all, store_plan
 from misbehaving import Misbehaving, answer, misbehaving, says
 
 from batchsend.errors import StoppedError
+from batchsend.exits import Exit
+from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.settlements import ReadConversation, Thread
 from batchsend.mykaarma.conversation import (
     PAGE_MESSAGES,
@@ -25,9 +28,10 @@ from batchsend.mykaarma.protocol import Refused, RetryLater
 from batchsend.mykaarma.reading import NotRead
 from batchsend.mykaarma.settlement import RequestFacts, UnknownText
 from batchsend.runs import settle
-from batchsend.runs.settle import asking_patiently
+from batchsend.runs.settle import asking_patiently, look_for_texts
 from batchsend.settings import Credentials
-from batchsend.utils.timestamps import now
+from batchsend.statuses import Status
+from batchsend.utils.timestamps import now, to_text
 
 THREAD = Thread("department", "user", "customer")
 QUERY = ConversationQuery(*THREAD)
@@ -175,3 +179,28 @@ def test_an_api_that_answers_nothing_stops_it() -> None:
         with pytest.raises(StoppedError, match="HTTP 504"):
             conversations(bench, *"abcd")
         assert bench.customers() == {"a": 5, "b": 5, "c": 5}
+
+
+@pytest.mark.parametrize(
+    ("delivery", "other", "expected"),
+    [
+        ("DELIVERED", Status.ACCEPTED, Exit.DONE),
+        ("FAILED", Status.ACCEPTED, Exit.ATTENTION),
+        ("DELIVERED", Status.FAILED, Exit.ATTENTION),
+        ("DELIVERED", Status.UNCONFIRMED, Exit.ATTENTION),
+    ],
+)
+def test_the_exit_code_tells_whether_rows_of_the_run_need_attention(
+    ledger: Ledger, delivery: str, other: Status, expected: Exit
+) -> None:
+    sent_at = to_text(now())
+    shown = {"uuid": "m-2", "messageType": "S", "protocol": "X", "sentOn": sent_at, "body": "Text 2"}
+    with misbehaving() as bench:
+        plan = store_plan(ledger, [planned(2), planned(3)], who=identity(base_url=bench.base_url))
+        send_all(ledger, plan, came_to(2, Status.UNCONFIRMED, "TIMEOUT", sent_at), came_to(3, other))
+        bench.scripts = {
+            "customer-2": [[says(answer(200, [{**shown, "deliveryStatus": delivery}]))]],
+            "customer-3": [[says(answer(200, []))]],
+        }
+        found = look_for_texts(ledger, plan.run_id, bench.base_url, Credentials("user", "password"), None)
+    assert (found.settled, found.exit) == (1, expected)
