@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -154,8 +155,14 @@ def test_a_missing_permission_is_named(status: int) -> None:
     assert URL in refused.reason
 
 
-@pytest.mark.parametrize("status", [200, 302, 404])
-@pytest.mark.parametrize("body", [b"<!DOCTYPE html><title>Sign in</title>", b"", b"OK", b'"text"', b"null"])
+PAGE = b"<!DOCTYPE html><title>Sign in</title>"
+#: Bodies that are neither a page nor a conversation.
+UNREADABLE = [b"", b"OK", b'"text"', b"null"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [*product([200, 302, 404], [PAGE]), *product([302, 405], UNREADABLE)]
+)
 def test_a_page_instead_of_a_conversation_is_a_refusal(status: int, body: bytes) -> None:
     refused = judged(body, status)
     assert isinstance(refused, Refused)
@@ -176,6 +183,7 @@ def test_some_answers_are_worth_another_try(status: int) -> None:
         (400, {"errors": [{"errorCode": "INVALID_CUSTOMER"}]}),
         (404, {"errors": [{"errorCode": "INVALID_CUSTOMER"}]}),
         (500, b"<html>"),
+        *product([200, 204, 404], UNREADABLE),
     ],
 )
 def test_one_conversation_that_cannot_be_read(status: int, answer: object) -> None:
