@@ -21,7 +21,7 @@ from batchsend.ledger.update_matching import Send, rows_at, send_columns
 from batchsend.mykaarma.conversation import ConversationMessage
 from batchsend.mykaarma.settlement import RequestFacts, UnknownText, settle
 from batchsend.mykaarma.updates import Update, UpdateOutcome
-from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, Status
+from batchsend.statuses import IN_FLIGHT, TRIED, Status
 from batchsend.utils.timestamps import from_text, now, to_text
 
 
@@ -96,14 +96,17 @@ def _wanted(table: Table) -> ColumnElement[bool]:
 def _texts_of(
     connection: Connection, run_id: int, base_url: str, customer_uuid: str
 ) -> dict[Send, UnknownText]:
-    """All texts to a customer, by all campaigns, whose message or outcome is not known."""
+    """All texts to a customer, by all campaigns, whose message or outcome is not known.
+
+    A text that failed is among them: myKaarma may have put it into the conversation before sending it failed.
+    """
     texts: dict[Send, UnknownText] = {}
     at_this_api = select(campaigns.c.id).where(campaigns.c.base_url == base_url)
     for table in (messages, superseded):
         query = select(table, _wanted(table).label("is_wanted")).where(
             table.c.customer_uuid == customer_uuid,
             table.c.campaign_id.in_(at_this_api),
-            table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
+            table.c.status.in_([*TRIED, IN_FLIGHT]),
             or_(table.c.message_uuid.is_(None), _wanted(table)),
         )
         for row in connection.execute(query).mappings():
