@@ -114,6 +114,12 @@ def test_a_conversation_may_be_empty(nothing: object) -> None:
         ({"sentOn": "2026-11-27 18:29:58"}, {"at": None}),
         ({"sentOn": "yesterday"}, {"at": None}),
         ({"sentOn": 10**30}, {"at": None}),
+        ({"sentOn": "9" * 5000}, {"at": None}),
+        # Null dates.
+        ({"sentOn": "0001-01-01T00:00:00Z"}, {"at": None}),
+        ({"sentOn": -62135596800}, {"at": None}),
+        ({"sentOn": "0001-01-01T00:00:00Z", "receivedOn": 1795804198000}, {"at": AT}),
+        ({"sentOn": "9999-12-31T23:59:59-12:00"}, {"at": None}),
         ({"sentOn": True}, {"at": None}),
         ({"deliveryStatus": None}, {"outcome": None}),
         (
