@@ -67,6 +67,10 @@ class ReceivedUpdate:
         """One for each event of a body."""
         return [cls._of(event, at) for event in read_events(body)]
 
+    def without_facts(self) -> ReceivedUpdate:
+        """The event only as it came."""
+        return replace(self, update=None, reply=None)
+
     @classmethod
     def _of(cls, event: UpdateEvent, at: str) -> ReceivedUpdate:
         beginning = event.body[: 4 * _LONGEST_RAW].decode("utf-8", "replace")

@@ -138,31 +138,34 @@ class History:
         texts = segments = 0
         for table in (messages, superseded) if self._campaign is not None else ():
             query = select(func.count(), func.coalesce(func.sum(table.c.segments), 0)).where(
-                *self._may_have_reached(table, since), table.c.sent_at < to_text(before)
+                *self._may_have_reached(table, since, before)
             )
             with self._ledger.read() as connection:
                 found = connection.execute(query).one()
             texts, segments = texts + found[0], segments + found[1]
         return texts, segments
 
-    def last_texts(self, since: datetime, count: int) -> list[datetime]:
-        """When the last texts of this campaign left, `count` of them at most, the latest first."""
+    def last_texts(self, since: datetime, before: datetime, count: int) -> list[datetime]:
+        """When this campaign's last texts between these times left, `count` of them at most, the latest first."""
         if self._campaign is None:
             return []
         query = union_all(
             *(
-                select(table.c.sent_at).where(*self._may_have_reached(table, since))
+                select(table.c.sent_at).where(*self._may_have_reached(table, since, before))
                 for table in (messages, superseded)
             )
         ).order_by(literal_column("1").desc())
         with self._ledger.read() as connection:
             return [from_text(at) for at in connection.scalars(query.limit(count))]
 
-    def _may_have_reached(self, table: Any, since: datetime) -> tuple[ColumnElement[bool], ...]:
+    def _may_have_reached(
+        self, table: Any, since: datetime, before: datetime
+    ) -> tuple[ColumnElement[bool], ...]:
         return (
             table.c.campaign_id == (self._campaign.id if self._campaign is not None else None),
             table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
             table.c.sent_at >= to_text(since),
+            table.c.sent_at < to_text(before),
         )
 
     def texts_by_run(self) -> list[int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, exists, or_, select, union, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, or_, select, union, update
 
 from batchsend.ledger.deliveries import ReceivedUpdate, deliver, lock_rows
 from batchsend.ledger.ledger import Held, Ledger
@@ -21,7 +21,7 @@ from batchsend.ledger.update_matching import Send, rows_at, send_columns
 from batchsend.mykaarma.conversation import ConversationMessage
 from batchsend.mykaarma.settlement import RequestFacts, UnknownText, settle
 from batchsend.mykaarma.updates import Update, UpdateOutcome
-from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED, Status
+from batchsend.statuses import IN_FLIGHT, TRIED, Status
 from batchsend.utils.timestamps import from_text, now, to_text
 
 
@@ -54,6 +54,20 @@ def unknown_texts(ledger: Ledger, run_id: int) -> dict[str, dict[Send, tuple[Thr
             for row in connection.execute(query.order_by(table.c.row)).mappings():
                 thread = Thread(*(row[name] or "" for name in Thread._fields))
                 found.setdefault(thread.customer_uuid, {})[_send(row)] = (thread, _text(row, wanted=True))
+    return found
+
+
+def texts_in_question(ledger: Ledger, base_url: str, customer_uuid: str) -> dict[Send, UnknownText]:
+    """The texts to a customer, of all campaigns, that are or may come to be looked for."""
+    found: dict[Send, UnknownText] = {}
+    with ledger.read() as connection:
+        for table in (messages, superseded):
+            query = select(table).where(
+                table.c.customer_uuid == customer_uuid,
+                table.c.campaign_id.in_(_at_api(base_url)),
+                or_(_wanted(table), table.c.status == IN_FLIGHT),
+            )
+            found |= {_send(row): _text(row, wanted=True) for row in connection.execute(query).mappings()}
     return found
 
 
@@ -96,19 +110,25 @@ def _wanted(table: Table) -> ColumnElement[bool]:
 def _texts_of(
     connection: Connection, run_id: int, base_url: str, customer_uuid: str
 ) -> dict[Send, UnknownText]:
-    """All texts to a customer, by all campaigns, whose message or outcome is not known."""
+    """All texts to a customer, by all campaigns, whose message or outcome is not known.
+
+    A text that failed is among them: myKaarma may have put it into the conversation before sending it failed.
+    """
     texts: dict[Send, UnknownText] = {}
-    at_this_api = select(campaigns.c.id).where(campaigns.c.base_url == base_url)
     for table in (messages, superseded):
         query = select(table, _wanted(table).label("is_wanted")).where(
             table.c.customer_uuid == customer_uuid,
-            table.c.campaign_id.in_(at_this_api),
-            table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
+            table.c.campaign_id.in_(_at_api(base_url)),
+            table.c.status.in_([*TRIED, IN_FLIGHT]),
             or_(table.c.message_uuid.is_(None), _wanted(table)),
         )
         for row in connection.execute(query).mappings():
             texts[_send(row)] = _text(row, wanted=row["run_id"] == run_id and bool(row["is_wanted"]))
     return texts
+
+
+def _at_api(base_url: str) -> Select[tuple[int]]:
+    return select(campaigns.c.id).where(campaigns.c.base_url == base_url)
 
 
 def _send(row: Mapping[Any, Any]) -> Send:

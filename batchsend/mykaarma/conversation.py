@@ -42,6 +42,8 @@ _TEXT_PROTOCOLS = frozenset({"X", "TEXT", "SMS", "MMS"})
 _OFFSET_WITHOUT_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
 #: Later times in seconds would be in the year 5138; so a larger number counts milliseconds.
 _MOST_SECONDS = 100_000_000_000
+#: Texts were sent in these years. A time outside of them, such as a null date, says nothing.
+_YEARS = range(2000, 2100)
 
 
 class Direction(StrEnum):
@@ -205,13 +207,16 @@ def _text(value: object) -> str | None:
 
 def _moment(value: object) -> datetime | None:
     """A time in ISO 8601 with a zone, or in (milli)seconds since 1970."""
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
     try:
+        if isinstance(value, str) and value.strip().isdecimal():
+            value = int(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value / (1000 if value > _MOST_SECONDS else 1), UTC)
-        moment = datetime.fromisoformat(_OFFSET_WITHOUT_COLON.sub(r"\1:\2", str(value).strip()))
-        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+            moment = datetime.fromtimestamp(value / (1000 if value > _MOST_SECONDS else 1), UTC)
+        else:
+            moment = datetime.fromisoformat(_OFFSET_WITHOUT_COLON.sub(r"\1:\2", str(value).strip()))
+            if moment.tzinfo is None:
+                return None
+        return moment.astimezone(UTC) if moment.year in _YEARS else None
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -10,9 +10,12 @@ import aiohttp
 
 from batchsend.mykaarma.connection import ANSWER_BYTES
 from batchsend.mykaarma.protocol import Refused, RetryLater
-from batchsend.mykaarma.reading import Reading
+from batchsend.mykaarma.reading import NotRead, Reading
 from batchsend.settings import Credentials
 from batchsend.utils.version import __version__
+
+#: Asking again would bring the same answer.
+_TOO_LONG = NotRead("The answer of myKaarma is too long to read.")
 
 
 class ApiReader:
@@ -50,14 +53,15 @@ class ApiReader:
         *,
         params: Mapping[str, str] | None = None,
         data: bytes | None = None,
-    ) -> Reading | RetryLater | Refused:
+    ) -> Reading | NotRead | RetryLater | Refused:
         """Asks once. `path` is encoded and relative to the base URL. Changes nothing at myKaarma."""
         assert self._session is not None  # noqa: S101
         try:
             async with self._session.request(
                 method, self.base_url + path, params=params, data=data, allow_redirects=False
             ) as response:
-                return Reading(response.status, await _body(response), response.headers)
+                body = await _body(response)
+                return _TOO_LONG if body is None else Reading(response.status, body, response.headers)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
             return Refused(
                 f"the server at {self.base_url} could not prove who it is (its certificate is not valid). Nothing "
@@ -68,11 +72,11 @@ class ApiReader:
             return RetryLater(f"no answer from {self.base_url}", advice, slow_down=False)
 
 
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """Reads the body. Raises `aiohttp.ClientPayloadError` if it is too long for an answer of the API."""
+async def _body(response: aiohttp.ClientResponse) -> bytes | None:
+    """Reads the body; `None` if it is too long for an answer of the API."""
     body = b""
     async for part in response.content.iter_any():
         body += part
         if len(body) > ANSWER_BYTES:
-            raise aiohttp.ClientPayloadError
+            return None
     return body

@@ -14,7 +14,9 @@ from batchsend.mykaarma.protocol import Refused, RetryLater, error_codes, json_v
 from batchsend.mykaarma.retry_after import retry_seconds, server_time
 
 #: With one of these, an answer without JSON comes from something else than the route that was asked.
-_ROUTE_ANSWERS = frozenset({*range(200, 400), 404, 405})
+_OTHER_ROUTE = frozenset({*range(300, 400), 405})
+#: With one of these, a web page does, too. Any other answer without JSON may concern this request alone.
+_OTHER_ROUTE_WITH_PAGE = frozenset({*range(200, 300), 404})
 
 
 class Permission(NamedTuple):
@@ -55,19 +57,19 @@ def read_json(
         reason = f"myKaarma does not answer now (HTTP {status})"
         return RetryLater(reason, "Try again later.", status == 429, wait)
     answer = json_value(body)
-    if status in _ROUTE_ANSWERS and not isinstance(answer, dict | list):
-        return Refused(
-            f"{url}: the answer is not {permission.thing} but {_kind_of(body)} (HTTP {status}). This route is "
-            f"probably not live for this account. Ask myKaarma support for the scope `{permission.scope}`. Nothing "
-            f"was changed, and texts can still be sent."
-        )
-    if status >= 300:
+    if isinstance(answer, dict | list):
+        if status < 300:
+            return answer
         codes = error_codes(answer) if isinstance(answer, dict) else ()
         return NotRead(
             f"myKaarma could not read {permission.thing} ({'; '.join(codes) or f'HTTP {status}'})."
         )
-    return answer
-
-
-def _kind_of(body: bytes) -> str:
-    return "a web page" if body.lstrip()[:1] == b"<" else "something else"
+    is_page = body.lstrip()[:1] == b"<"
+    if status in _OTHER_ROUTE or (is_page and status in _OTHER_ROUTE_WITH_PAGE):
+        kind = "a web page" if is_page else "something else"
+        return Refused(
+            f"{url}: the answer is not {permission.thing} but {kind} (HTTP {status}). This route is "
+            f"probably not live for this account. Ask myKaarma support for the scope `{permission.scope}`. Nothing "
+            f"was changed, and texts can still be sent."
+        )
+    return NotRead(f"myKaarma could not read {permission.thing} (HTTP {status}).")

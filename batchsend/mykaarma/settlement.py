@@ -73,6 +73,12 @@ def window(text: UnknownText, facts: RequestFacts, clock_ahead: timedelta | None
     return Window(requested - error, requested + error + timedelta(seconds=facts.timeout) + _QUEUE_TIME)
 
 
+def end_of_doubt(text: UnknownText, facts: RequestFacts) -> datetime | None:
+    """Until when another message can be taken for a text, by this computer's clock; `None` if none ever is."""
+    span = window(text, facts, None)
+    return span.end + _UNKNOWN_CLOCK_ERROR if span is not None else None
+
+
 def time_to_read(
     texts: Sequence[UnknownText], facts: RequestFacts, clock_ahead: timedelta | None
 ) -> Window | None:

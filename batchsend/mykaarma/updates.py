@@ -41,6 +41,7 @@ _RANK = {Status.ACCEPTED: 1, Status.UNDELIVERED: 2, Status.DELIVERED: 3}
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 _LARGEST_NUMBER = 2**31 - 1
 _LONGEST_UUID = 128
+_CODE = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _MOST_ERRORS = 20
 
 
@@ -302,10 +303,10 @@ def _errors(scopes: list[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], lis
     for errors in _values(scopes, "errors"):
         for error in (errors if isinstance(errors, list) else [errors])[:_MOST_ERRORS]:
             entry = _object(error, may_be_json=False)
-            if entry is None:
-                codes.append(short_text(error))
-            else:
-                codes.append(short_text(entry.get("errorcode") or entry.get("code")))
+            code = short_text(error if entry is None else entry.get("errorcode") or entry.get("code"))
+            # A sentence in its place can quote the text, which a code may not: codes are shown everywhere.
+            (codes if code is not None and _CODE.fullmatch(code) else descriptions).append(code)
+            if entry is not None:
                 descriptions.append(short_text(entry.get("errordescription") or entry.get("description")))
     return [code for code in codes if code], [text for text in descriptions if text]
 

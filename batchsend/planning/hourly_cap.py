@@ -9,13 +9,15 @@ from math import ceil
 from typing import Protocol, Self
 
 HOUR = timedelta(hours=1)
+#: Texts that are further in the future have their times from a clock that was wrong, and would hold rows for ever.
+_CLOCK_AHEAD = timedelta(days=1)
 
 
 class SentTexts(Protocol):
     """Knows when texts of the campaign left."""
 
-    def last_texts(self, since: datetime, count: int) -> Sequence[datetime]:
-        """When the last texts left, `count` of them at most, the latest first."""
+    def last_texts(self, since: datetime, before: datetime, count: int) -> Sequence[datetime]:
+        """When the last texts since then and before then left, `count` of them at most, the latest first."""
         ...
 
 
@@ -30,7 +32,7 @@ class HourlyCap:
     @classmethod
     def of(cls, per_hour: int, moment: datetime, sent: SentTexts) -> Self:
         """The cap for a start at this moment."""
-        first = first_slot(moment, sent.last_texts(moment - HOUR, per_hour), per_hour)
+        first = first_slot(moment, sent.last_texts(moment - HOUR, moment + _CLOCK_AHEAD, per_hour), per_hour)
         left = ceil((moment + HOUR - first) / between_texts(per_hour))
         return cls(per_hour, first, max(0, min(per_hour, left)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.campaigns.tables import Notify
 from batchsend.errors import BatchsendError, DeclinedError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
@@ -35,8 +37,11 @@ if TYPE_CHECKING:
 
 #: Seconds for one web hook, and for each answer of a mail server.
 _TIMEOUT = 10.0
+#: Seconds for everything together.
+_LONGEST = 30.0
 #: The exits that a person should look at.
 _ATTENTION = frozenset({Exit.ATTENTION, Exit.REFUSED, Exit.STOPPED})
+_CODES = re.compile(r"[\w.:-]{1,64}(; [\w.:-]{1,64})*", re.ASCII)
 #: Hosts of Microsoft Teams' workflows, which take cards only.
 _TEAMS = (".logic.azure.com", ".api.powerplatform.com", ".powerautomate.com")
 
@@ -91,7 +96,9 @@ def notice_of_problem(campaign: str, message: str, exit_code: int | None = None)
 def _problems(codes: Sequence[tuple[str, str, int]]) -> Iterator[str]:
     for status, code, count in codes:
         if status in NEEDS_YOU:
-            yield f"{row_count(count)} {status} ({code or 'no code'}): {advise(status, code).meaning}"
+            # An answer can have a sentence as its code, and a sentence can quote the text.
+            known = code if _CODES.fullmatch(code) else "see the results"
+            yield f"{row_count(count)} {status} ({known}): {advise(status, code).meaning}"
 
 
 # --- when
@@ -147,15 +154,26 @@ def _tell_in_peace(start: Start, notice: Notice) -> list[str]:
 
 def tell(campaign: Campaign, smtp_url: str | None, notice: Notice) -> list[str]:
     """Delivers a notice as the campaign wants it. Returns a sentence for each that could not be delivered."""
-    notify = campaign.notify
-    if notify.when == "attention" and not notice.needs_attention:
+    if campaign.notify.when == "attention" and not notice.needs_attention:
         return []
-    problems = []
-    if notify.url is not None and (problem := _post(notify.url, notice)) is not None:
-        problems.append(f"The notice to {urlsplit(notify.url).hostname} was not delivered: {problem}")
-    if notify.email and (problem := _mail(notify.email, smtp_url, notice)) is not None:
-        problems.append(f"The notice by e-mail was not delivered: {problem}")
+    problems: list[str] = []
+    # No time-out of a library covers names that are not resolved, or a server that answers byte by byte.
+    delivery = Thread(
+        target=lambda: problems.extend(_delivered(campaign.notify, smtp_url, notice)), daemon=True
+    )
+    delivery.start()
+    delivery.join(_LONGEST)
+    if delivery.is_alive():
+        return [f"The notice was not delivered within {_LONGEST:.0f} seconds. Check [notify] and {SMTP_URL}."]
     return problems
+
+
+def _delivered(notify: Notify, smtp_url: str | None, notice: Notice) -> Iterator[str]:
+    """Delivers a notice, and gives a sentence for each way that failed."""
+    if notify.url is not None and (problem := _post(notify.url, notice)) is not None:
+        yield f"The notice to {urlsplit(notify.url).hostname} was not delivered: {problem}"
+    if notify.email and (problem := _mail(notify.email, smtp_url, notice)) is not None:
+        yield f"The notice by e-mail was not delivered: {problem}"
 
 
 # --- how

@@ -37,15 +37,17 @@ from batchsend.runs.lookup import Found
 from batchsend.sending.locks import settling_lock
 from batchsend.sending.pacing import backoff, bucket
 from batchsend.settings import Credentials, load_settings, require_credentials
-from batchsend.statuses import Status
+from batchsend.statuses import Status, Tally
 from batchsend.utils.files import current_folder
 from batchsend.utils.signals import finishing_on_signals
 from batchsend.utils.timestamps import now
 
 #: The most pages of one conversation that are read.
 _MOST_PAGES = 10
-#: How often one question is asked before all are given up, and the longest wait between, in seconds.
+#: How often one question is asked before it is given up, and the longest wait between, in seconds.
 _MOST_TRIES, _LONGEST_WAIT = 5, 60.0
+#: After so many questions in a row without an answer, all are given up. A single one may have its own reason.
+_MOST_UNANSWERED = 3
 _DEFAULT_RATE = 10.0
 #: `lastMessageReceivedOn` has whole seconds, so this asks also for the other messages of the oldest second.
 _WHOLE_SECOND = timedelta(seconds=1)
@@ -60,15 +62,15 @@ class Settlement:
     """What became of the texts of a run that were looked for.
 
     `unknown`: how many there were; `statuses`: how many are settled, by their new status; `not_found`: how many were
-    looked for in vain; `unread`: why some could not be looked for -> how many; `left`: `unconfirmed` rows of the run
-    afterward; `stopped`: why it ended early; `interrupted`: a signal ended it early.
+    looked for in vain; `unread`: why some could not be looked for -> how many; `needs_you`: rows of the run that need
+    attention afterward; `stopped`: why it ended early; `interrupted`: a signal ended it early.
     """
 
     unknown: int = 0
     statuses: Counter[Status] = field(default_factory=Counter)
     not_found: int = 0
     unread: Counter[str] = field(default_factory=Counter)
-    left: int = 0
+    needs_you: int = 0
     stopped: str | None = None
     interrupted: bool = False
 
@@ -93,7 +95,7 @@ class Settlement:
             return Exit.INTERRUPTED
         if self.stopped is not None:
             return Exit.STOPPED
-        return Exit.ATTENTION if self.left else Exit.DONE
+        return Exit.ATTENTION if self.needs_you else Exit.DONE
 
 
 def settle_run(found: Found) -> Settlement:
@@ -166,7 +168,7 @@ def look_for_texts(
 
     if wanted:
         _run(look(), found)
-    found.left = ledger.counts(run_id).get(Status.UNCONFIRMED, 0)
+    found.needs_you = Tally.of(ledger.counts(run_id)).needs_you
     return found
 
 
@@ -199,25 +201,35 @@ def _facts_of(campaign: Campaign | None) -> RequestFacts:
 
 
 def asking_patiently(client: ConversationClient, rate: float) -> Ask:
-    """Asks at this rate, and again after answers that ask for patience. Raises `StoppedError`."""
+    """Asks at this rate, and again after answers that ask for patience; gives up one question before all.
+
+    Raises `StoppedError` if myKaarma refuses, wants a long break or leaves several questions in a row unanswered.
+    """
     pace = bucket(rate)
     # Spreads retries out; nothing secret depends on it.
     jitter = random.Random()  # noqa: S311
+    unanswered = 0
 
     async def ask(query: ConversationQuery) -> Conversation | NotRead:
+        nonlocal unanswered
         for tries in range(1, _MOST_TRIES + 1):
             await pace.acquire()
             answer = await client.ask(query)
             if isinstance(answer, Refused):
                 raise StoppedError(answer.reason)
             if not isinstance(answer, RetryLater):
+                unanswered = 0
                 return answer
             wait = answer.retry_after or backoff(tries, jitter)
             if tries == _MOST_TRIES or wait > _LONGEST_WAIT:
                 break
             await asyncio.sleep(wait)
         assert isinstance(answer, RetryLater)  # noqa: S101
-        raise StoppedError(f"{answer.reason}. {answer.advice}")
+        unanswered += 1
+        given_up = f"{answer.reason}. {answer.advice}"
+        if unanswered == _MOST_UNANSWERED or (answer.slow_down and wait > _LONGEST_WAIT):
+            raise StoppedError(given_up)
+        return NotRead(given_up)
 
     return ask
 

@@ -20,11 +20,13 @@ from sqlalchemy import insert
 
 from batchsend.errors import GuardError
 from batchsend.exits import Exit
-from batchsend.ledger.opening import scratch_ledger
+from batchsend.ledger.opening import open_for_reading, scratch_ledger
 from batchsend.ledger.runs import run_rows
 from batchsend.ledger.schema import messages
+from batchsend.ledger.settlements import texts_in_question
 from batchsend.messages.sms import SmsSize, size_with_opt_out
 from batchsend.mykaarma.protocol import TRIAL_IDENTITY
+from batchsend.mykaarma.settlement import RequestFacts, end_of_doubt
 from batchsend.planning.list_checks import API_UUID
 from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
 from batchsend.runs.runner import Api, Listener, sandbox_api, told_to
@@ -36,6 +38,7 @@ from batchsend.sending.stopping import Ending
 from batchsend.settings import require_credentials
 from batchsend.statuses import Code, Status
 from batchsend.utils.signals import holding_signals
+from batchsend.utils.timestamps import for_people, now
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ def send_trial(
     with planned(start, told_to(listener), rehearsal=rehearsal) as plan:
         trial = _trial(plan, customer_uuid, row)
         require_confirmation(confirm(trial))
+        if not rehearsal:
+            _refuse_text_in_question(start, trial)
         with holding_signals():
             return asyncio.run(_send(trial, api, listener))
 
@@ -140,6 +145,28 @@ def _trial_of(plan: Plan, customer_uuid: str, judged: pd.Series[Any]) -> Trial:
         size=size_with_opt_out(judged["body"], message.opt_out_line if message.add_tcpa_footer else None),
         department_uuid=judged["department_uuid"],
         user_uuid=judged["user_uuid"],
+    )
+
+
+def _refuse_text_in_question(start: Start, trial: Trial) -> None:
+    """Raises `GuardError` if `settle` could take the test for a text to this customer whose outcome is unknown."""
+    ledger = open_for_reading(start.ledger_url)
+    if ledger is None:
+        return
+    with closing(ledger):
+        texts = texts_in_question(ledger, start.settings.base_url, trial.customer_uuid)
+    facts = RequestFacts(timeout=float(start.campaign.sending.timeout))
+    ends = {send: end for send, text in texts.items() if (end := end_of_doubt(text, facts)) is not None}
+    if not ends or max(ends.values()) < now():
+        return
+    last = max(ends, key=lambda send: ends[send])
+    why_not = (
+        f"it is not known whether this customer got the text of row {last.row} in run {last.run_id}, and the test "
+        f"could be taken for that text. Nothing was sent. Try again after "
+        f"{for_people(ends[last], start.campaign.zone)}, or choose another customer."
+    )
+    raise GuardError(
+        f"--test-customer {trial.customer_uuid}: {why_not}", on_page=f"The test cannot be sent: {why_not}"
     )
 
 

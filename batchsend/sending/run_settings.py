@@ -46,7 +46,8 @@ class RunSettings:
             concurrency=sending.concurrency,
             timeout=sending.timeout,
             stop_after_failures=sending.stop_after_failures,
-            give_up_after=sending.give_up_after.total_seconds(),
+            # A text that has to be sent again waits for the next slot, which can be far off.
+            give_up_after=max(sending.give_up_after.total_seconds(), 3 / sending.pace),
             attributes=attributes_of(campaign),
             sender_per_row=campaign.department_uuid is None or campaign.user_uuid is None,
             hours=hours,

@@ -163,10 +163,17 @@ class Recorder:
             recorded = await asyncio.get_running_loop().run_in_executor(
                 thread, self._deliveries.record, [one.received for one in batch]
             )
-        except BaseException:
+        except BaseException as error:
+            if len(batch) == 1 and isinstance(error, Exception) and not isinstance(error, LedgerError):
+                # The ledger works, so this event itself cannot be used. It would fail each time.
+                batch[0].received = batch[0].received.without_facts()
+                self._complain(
+                    f"{_sentence(error)} It is kept as it came, but changes nothing: look in myKaarma for "
+                    "what it reports."
+                )
             # Retry these last and in smaller batches: an update that always fails must not block the others.
             self._waiting.extend(batch)
-            self._batch_size = max(1, self._batch_size // 2)
+            self._batch_size = max(1, len(batch) // 2)
             raise
         finally:
             self._storing_since = None

@@ -6,12 +6,18 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers
 
 from batchsend.cli.main import run
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.schema import messages
+from batchsend.utils.timestamps import now, to_text
 
 CALLBACK = (
     '[message]\ncallback_url = "http://127.0.0.1:9/batchsend"\ncallback_metadata = { source = "shop" }\n'
@@ -130,6 +136,29 @@ def test_a_customer_whom_the_ledger_has_opted_out_is_refused(
     )
     assert "that this customer opted out" in capfd.readouterr().err
     assert len(sandbox.requests()) == 2
+
+
+def test_a_customer_whose_own_text_is_in_question_is_refused_until_the_test_cannot_be_taken_for_it(
+    inside: World, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inside.write([{**customers(1)[0], "Customer UUID": "sandbox-502-1"}, *customers(2)[1:]])
+    test = ["send", "campaign.toml", "--yes", "--row", "2", "--test-customer"]
+    inside.send()
+    assert run([*test, "sandbox-502-1"]) == 2
+    said = "row 2 in run 1, and the test could be taken for that text. Nothing was sent. Try again after 20"
+    assert said in capfd.readouterr().err
+    assert len(sandbox.requests()) == 2
+    # Others, and a rehearsal, are not concerned.
+    assert run([*test, "customer-1"]) == 0
+    assert run([*test, "sandbox-502-1", "--sandbox"]) == 1
+    file = inside.folder / ".batchsend" / "ledger.db"
+    with closing(open_ledger(f"sqlite:///{file}")) as ledger, ledger.write() as connection:
+        connection.execute(update(messages).values(sent_at=to_text(now() - timedelta(minutes=60))))
+    assert run([*test, "sandbox-502-1"]) == 2
+    with closing(open_ledger(f"sqlite:///{file}")) as ledger, ledger.write() as connection:
+        connection.execute(update(messages).values(sent_at=to_text(now() - timedelta(minutes=75))))
+    assert run([*test, "sandbox-502-1"]) == 1  # 502 again: it was sent
+    assert len(sandbox.requests()) == 4
 
 
 def test_without_a_sendable_row_the_row_must_be_named(

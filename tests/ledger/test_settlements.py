@@ -132,6 +132,33 @@ def test_the_same_text_of_another_campaign(ledger: Ledger, other: Any) -> None:
     assert looked(ledger, plan, message(uuid="message-2")) == []
 
 
+@pytest.mark.parametrize("resent", [False, True])
+def test_a_text_that_failed_may_be_the_message(ledger: Ledger, resent: bool) -> None:
+    failed = came_to(2, Status.FAILED, "TWILIO_SENDING_FAILURE")
+    first = store_plan(ledger, [planned(2)])
+    send_all(ledger, first, failed)
+    if resent:
+        again = planned(2, generation=1, resend="failed")
+        plan = store_plan(ledger, [again], run_id=first.run_id, resend="failed")
+    else:
+        plan = store_plan(ledger, [planned(3, customer_uuid="customer-2", body="Text 2")])
+    send_all(ledger, plan, unconfirmed(2 if resent else 3))
+    before = row_of(ledger, first)
+    assert looked(ledger, plan, message()) == []
+    if not resent:
+        assert row_of(ledger, first) == before
+
+
+def test_a_failed_text_whose_message_is_known_is_not_the_message(ledger: Ledger) -> None:
+    plan = store_plan(ledger, [planned(2), planned(3, customer_uuid="customer-2", body="Text 2")])
+    failed = came_to(2, Status.FAILED, "TWILIO_SENDING_FAILURE")._replace(message_uuid="m-2")
+    send_all(ledger, plan, failed, unconfirmed(3))
+    assert looked(ledger, plan, message()) == []
+    assert looked(ledger, plan, message(), message(uuid="m-3")) == [Status.ACCEPTED]
+    assert row_of(ledger, plan, 3)["message_uuid"] == "m-3"
+    assert stored(ledger, plan.run_id)[2] == (Status.FAILED, "TWILIO_SENDING_FAILURE")
+
+
 def test_campaigns_at_another_api_do_not_matter(ledger: Ledger) -> None:
     plan = sent(ledger, unconfirmed(2))
     elsewhere = store_plan(ledger, [planned(2)], who=identity(base_url="https://sandbox.example.com"))

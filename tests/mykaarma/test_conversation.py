@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -113,6 +114,12 @@ def test_a_conversation_may_be_empty(nothing: object) -> None:
         ({"sentOn": "2026-11-27 18:29:58"}, {"at": None}),
         ({"sentOn": "yesterday"}, {"at": None}),
         ({"sentOn": 10**30}, {"at": None}),
+        ({"sentOn": "9" * 5000}, {"at": None}),
+        # Null dates.
+        ({"sentOn": "0001-01-01T00:00:00Z"}, {"at": None}),
+        ({"sentOn": -62135596800}, {"at": None}),
+        ({"sentOn": "0001-01-01T00:00:00Z", "receivedOn": 1795804198000}, {"at": AT}),
+        ({"sentOn": "9999-12-31T23:59:59-12:00"}, {"at": None}),
         ({"sentOn": True}, {"at": None}),
         ({"deliveryStatus": None}, {"outcome": None}),
         (
@@ -148,8 +155,14 @@ def test_a_missing_permission_is_named(status: int) -> None:
     assert URL in refused.reason
 
 
-@pytest.mark.parametrize("status", [200, 302, 404])
-@pytest.mark.parametrize("body", [b"<!DOCTYPE html><title>Sign in</title>", b"", b"OK", b'"text"', b"null"])
+PAGE = b"<!DOCTYPE html><title>Sign in</title>"
+#: Bodies that are neither a page nor a conversation.
+UNREADABLE = [b"", b"OK", b'"text"', b"null"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [*product([200, 302, 404], [PAGE]), *product([302, 405], UNREADABLE)]
+)
 def test_a_page_instead_of_a_conversation_is_a_refusal(status: int, body: bytes) -> None:
     refused = judged(body, status)
     assert isinstance(refused, Refused)
@@ -170,6 +183,7 @@ def test_some_answers_are_worth_another_try(status: int) -> None:
         (400, {"errors": [{"errorCode": "INVALID_CUSTOMER"}]}),
         (404, {"errors": [{"errorCode": "INVALID_CUSTOMER"}]}),
         (500, b"<html>"),
+        *product([200, 204, 404], UNREADABLE),
     ],
 )
 def test_one_conversation_that_cannot_be_read(status: int, answer: object) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchsend.mykaarma.conversation import ConversationMessage, Direction
 from batchsend.mykaarma.protocol import SendingAttributes
-from batchsend.mykaarma.settlement import RequestFacts, UnknownText, settle
+from batchsend.mykaarma.settlement import RequestFacts, UnknownText, end_of_doubt, settle
 
 AT = datetime(2026, 11, 27, 18, 30, tzinfo=UTC)
 BODY = "Hi Ann,\nyour car’s ready & clean."
@@ -136,6 +136,15 @@ def test_the_servers_clock_moves_the_window() -> None:
 )
 def test_a_text_without_its_body_or_time_is_not_settled(text: UnknownText) -> None:
     assert found(MESSAGE, text=text) is None
+
+
+@given(ahead=st.integers(-300, 300), tells=st.booleans(), later=st.integers(1, 4000))
+def test_no_message_after_the_end_of_doubt_is_the_text(ahead: int, tells: bool, later: int) -> None:
+    clock_ahead = timedelta(seconds=ahead) if tells else None
+    end = end_of_doubt(TEXT, FACTS)
+    assert end is not None
+    assert found(said(at=end + timedelta(seconds=ahead + later)), clock_ahead=clock_ahead) is None
+    assert end_of_doubt(replace(TEXT, requested_at=None), FACTS) is None
 
 
 def test_a_message_of_another_row_is_not_used() -> None:

@@ -66,6 +66,11 @@ SHAPES: list[tuple[str, Any, Update | None]] = [
         Update(None, "m", undelivered("A; B", "b")),
     ),
     (
+        "a sentence where a code was due",
+        {"messageUUID": "m", "errors": ["Could not send Hi Ann to +12125550123"]},
+        Update(None, "m", undelivered("", "Could not send Hi Ann to +12125550123")),
+    ),
+    (
         "the message event",
         {"messageDTO": {"uuid": "m", "deliveryStatus": "DELIVERED", "twilioDeliveryFailureMessage": None}},
         Update(None, "m", DELIVERED),
@@ -134,7 +139,7 @@ SHAPES: list[tuple[str, Any, Update | None]] = [
     (
         "characters that a database or workbook refuses",
         {"messageUUID": "m\0\ud800", "errors": [{"errorCode": "\0A\nB\udfff"}]},
-        Update(None, "m", undelivered("A B")),
+        Update(None, "m", undelivered("", "A B")),
     ),
     ("an id that is too long", {"messageUUID": "m" * 129, "status": "SENT"}, Update(None, None, ACCEPTED)),
 ]

@@ -21,8 +21,8 @@ class Sent:
     def __init__(self, moments: list[datetime]) -> None:
         self.moments = sorted(moments, reverse=True)
 
-    def last_texts(self, since: datetime, count: int) -> list[datetime]:
-        return [at for at in self.moments if at >= since][:count]
+    def last_texts(self, since: datetime, before: datetime, count: int) -> list[datetime]:
+        return [at for at in self.moments if since <= at < before][:count]
 
 
 @given(st.integers(1, 30), EARLIER)
@@ -47,6 +47,13 @@ def test_a_run_that_is_continued_keeps_its_pace(per_hour: int, sent: int) -> Non
     apart = between_texts(per_hour)
     earlier = [NOON - number * apart for number in range(sent)]
     assert first_slot(NOON, earlier[:per_hour], per_hour) == NOON + apart
+
+
+def test_texts_of_a_clock_that_was_far_ahead_hold_no_rows() -> None:
+    """A clock was a year ahead for a run, and right before and after it."""
+    wrong = [NOON + timedelta(days=365, minutes=number) for number in range(9)]
+    assert HourlyCap.of(4, NOON, Sent([*wrong, NOON - timedelta(minutes=5)])).left == 4
+    assert HourlyCap.of(4, NOON, Sent(wrong)) == HourlyCap(4, NOON, 4)
 
 
 def test_a_start_sends_what_fits_into_an_hour(world: World, sandbox: Sandbox) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from notices import Hook, Mailbox, closed_port, running_hook, running_mail_server
 from world import Sandbox, World, customers
 
+from batchsend.campaigns.file import load_campaign
+from batchsend.runs import notify
 from batchsend.runs.notify import Notice, body_for
 
 ALWAYS = '[notify]\nwhen = "always"\n'
@@ -75,6 +79,21 @@ def test_a_start_that_is_refused_is_told(world: World, sandbox: Sandbox, hook: H
     assert body["text"].splitlines()[0] == "Spring: not sent"
     assert "max_texts" in body["text"]
     assert body["exit"] == 2
+    assert not sandbox.requests()
+
+
+def test_a_refusal_for_the_texts_is_told_without_their_words(
+    world: World, sandbox: Sandbox, hook: Hook
+) -> None:
+    rows = customers(2)
+    rows[1]["First Name"] = "Gina de de"
+    world.write(rows, campaign=f'[notify]\nurl = "{hook.url}"\n[guards]\nlint = "error"\n')
+    refused = world.send("--log-format", "json")
+    assert refused.code == 2
+    [body] = hook.bodies()
+    assert "A word twice (row 3)" in body["text"]
+    assert "de de" not in json.dumps(body) + refused.out + refused.err
+    assert "“de de” has a word twice (row 3)" in world.run("preview", "campaign.toml").out
     assert not sandbox.requests()
 
 
@@ -180,3 +199,16 @@ def test_teams_gets_a_card_and_slack_only_text() -> None:
     [attachment] = card["attachments"]
     assert [block["text"] for block in attachment["content"]["body"]] == ["Spring, run 1: done", "3 rows"]
     assert body_for("https://hooks.slack.com/services/1", notice) == {"text": "Spring, run 1: done\n3 rows"}
+
+
+def test_a_notice_to_a_server_that_never_answers_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "_LONGEST", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/secret-of-the-channel"
+        World(tmp_path).write(campaign=f'{ALWAYS}url = "{url}"\n')
+        notice = notify.notice_of_problem("Spring", "It was not sent.")
+        assert notify.tell(load_campaign(tmp_path / "campaign.toml"), None, notice) == [
+            "The notice was not delivered within 0 seconds. Check [notify] and BATCHSEND_SMTP_URL."
+        ]

@@ -13,17 +13,22 @@ from batchsend.services.update_recorder import Recorder
 
 
 class FakeDeliveries:
-    """A ledger whose commits wait for `free`, and fail while `failing`."""
+    """A ledger whose commits wait for `free`, and fail while `failing`. It cannot use facts about `unusable`."""
 
     def __init__(self) -> None:
         self.began, self.free = threading.Event(), threading.Event()
         self.failing = False
+        self.unusable = ""
+        self.stored: list[ReceivedUpdate] = []
 
     def record(self, received: Sequence[ReceivedUpdate]) -> Recorded:
         self.began.set()
         assert self.free.wait(60)
         if self.failing:
             raise LedgerError("ledger.db: the disk is full.")
+        if any(one.update and one.update.message_uuid == self.unusable for one in received):
+            raise OverflowError
+        self.stored += received
         return Recorded(len(received), 0, frozenset())
 
     def match_again(self, _since: str) -> int:
@@ -82,3 +87,25 @@ def test_a_commit_that_fails_is_a_problem_until_one_succeeds() -> None:
         await running
 
     asyncio.run(play())
+
+
+def test_an_event_that_cannot_be_used_is_stored_as_it_came_and_affects_no_other() -> None:
+    ledger = FakeDeliveries()
+    ledger.free.set()
+    ledger.unusable = "m-2"
+    complaints: list[str] = []
+    bodies = [b'{"messageUuid": "m-%d", "status": "SUCCESS"}' % number for number in range(1, 5)]
+
+    async def play() -> None:
+        recorder = Recorder(cast("Deliveries", ledger), complaints.append)
+        recordings = [asyncio.create_task(recorder.record(body, 60)) for body in bodies]
+        await asyncio.sleep(0)
+        running = asyncio.create_task(recorder.run())
+        assert await asyncio.gather(*recordings) == [True] * 4
+        recorder.close()
+        await running
+
+    asyncio.run(play())
+    known = {one.raw.encode(): one.update is not None for one in ledger.stored}
+    assert known == {body: body != bodies[1] for body in bodies}
+    assert any("It is kept as it came" in sentence for sentence in complaints)
