@@ -64,18 +64,19 @@ def decide(
 
 
 def record_replies(
-    connection: Connection, texts: Sequence[CustomerText], moment: datetime
+    connection: Connection, texts: Sequence[CustomerText], moment: datetime, asked: str | None = None
 ) -> dict[str, Send | None]:
     """Stores customers' texts that are not stored yet; a request to stop becomes an opt-out in the same transaction.
 
+    `asked`: the base URL of the API whose conversations have the texts; `None` for events, which do not name it.
     Returns message UUID -> the request that it answers, also of those that were stored before.
     """
     sent = _sent_to(connection, {text.customer_uuid for text in texts} - {""}, moment)
     answered: dict[str, Send | None] = {}
     # In one order, so that two receivers do not wait for each other.
     for text in sorted(texts, key=lambda text: text.message_uuid):
-        answer_to = _answered(sent.get(text.customer_uuid, ()), text.at or moment)
-        _record(connection, text, answer_to, moment)
+        answer_to = _answered(_of_its_api(sent.get(text.customer_uuid, ()), text, asked), text.at or moment)
+        _record(connection, text, answer_to, _base_url(text, answer_to, asked), moment)
         answered[text.message_uuid] = answer_to.send if answer_to is not None else None
     return answered
 
@@ -112,19 +113,40 @@ def _texts(table: Any, customers: Sequence[str], since: str) -> Select[Any]:
     )
 
 
-def _answered(sent: Sequence[_Text], at: datetime) -> _Text | None:
-    """The text that a reply of this time answers: the latest one, of a real API if there is one.
+def _of_its_api(sent: Sequence[_Text], text: CustomerText, asked: str | None) -> list[_Text]:
+    """The texts that the API of this reply may have sent."""
+    if asked is not None:
+        return [one for one in sent if one.base_url == asked]
+    return [one for one in sent if _is_trial(one) or not text.from_sandbox]
 
-    A trial's texts must not keep a real customer's request to stop from reaching everywhere.
-    """
+
+def _is_trial(text: _Text) -> bool:
+    return scope_of_answer(text.base_url) != EVERYWHERE
+
+
+def _answered(sent: Sequence[_Text], at: datetime) -> _Text | None:
+    """The text that a reply of this time answers: the latest one, of a real API if there is one."""
     first, last = to_text(at - ANSWERED_WITHIN), to_text(at + CLOCK_BEHIND)
     possible = [text for text in sent if first <= text.sent_at <= last]
-    real = [text for text in possible if scope_of_answer(text.base_url) == EVERYWHERE]
+    real = [text for text in possible if not _is_trial(text)]
     return next(reversed(real or possible), None)
 
 
-def _record(connection: Connection, text: CustomerText, answer_to: _Text | None, moment: datetime) -> None:
-    base_url = answer_to.base_url if answer_to is not None else ""
+def _base_url(text: CustomerText, answer_to: _Text | None, asked: str | None) -> str:
+    """The API that a reply comes from; "" if it is not known, so that a request to stop holds everywhere.
+
+    An event may reach a ledger that has only trials with its customer, or only older texts to them.
+    """
+    if asked is not None:
+        return asked
+    if answer_to is None or (_is_trial(answer_to) and not text.from_sandbox):
+        return ""
+    return answer_to.base_url
+
+
+def _record(
+    connection: Connection, text: CustomerText, answer_to: _Text | None, base_url: str, moment: datetime
+) -> None:
     meaning = Meaning.UNCLEAR if text.body is None else meaning_of(text.body)
     values = {
         "base_url": base_url,

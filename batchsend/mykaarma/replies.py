@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,8 @@ _RECEIVED = re.compile(rb"essage_?[Tt]ype[\\\"\s:]+[RrIi]")
 _LONGEST_UUID = 128
 #: The country of a customer's phone that comes without a country code.
 _REGION = "US"
+#: The dealer in the events of `batchsend sandbox`.
+_SANDBOX_DEALER = "sandbox-dealer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class CustomerText:
     """A text from a customer. "" stands for an unknown customer or phone (E.164).
 
     `body` is `None` if the event does not have it. `at`: when it was received, in UTC, if that is known.
+    `from_sandbox`: no customer wrote it, the sandbox made it up.
     """
 
     message_uuid: str
@@ -38,6 +41,7 @@ class CustomerText:
     phone: str
     body: str | None
     at: datetime | None
+    from_sandbox: bool = False
 
 
 def read_reply(event: bytes) -> CustomerText | None:
@@ -48,7 +52,9 @@ def read_reply(event: bytes) -> CustomerText | None:
     scopes = [scope for _, scope in event_scopes(event)]
     customer = _first_text(scopes, "customeruuid") or ""
     found = (customer_text(message, customer) for scope in scopes if (message := read_message(scope)))
-    return next(filter(None, found), None)
+    text = next(filter(None, found), None)
+    is_made_up = _first_text(scopes, "dealeruuid") == _SANDBOX_DEALER
+    return replace(text, from_sandbox=True) if text is not None and is_made_up else text
 
 
 def customer_text(message: ConversationMessage, customer_uuid: str) -> CustomerText | None:

@@ -100,7 +100,9 @@ def _customers(people: Iterable[Person]) -> Iterator[SandboxCustomer]:
         by_person.setdefault((person.customer_key,) if person.customer_key else names, []).append(person)
     for number, (first, *others) in enumerate(by_person.values(), 1):
         vins = dict.fromkeys(one.vin for one in (first, *others) if one.vin)
-        last, _, rest = first.name.partition(",")
+        rest, _, last = first.name.rpartition(" ")
+        if "," in first.name:
+            last, _, rest = first.name.partition(",")
         yield SandboxCustomer(
             uuid=f"rehearsal-{number}",
             customer_key=first.customer_key,

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from batchsend.errors import StoppedError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.replies import texted_since
 from batchsend.ledger.reply_recording import ANSWERED_WITHIN, CLOCK_BEHIND, record_replies
+from batchsend.messages.stop_words import Meaning, meaning_of
 from batchsend.mykaarma.conversation import ConversationClient, ConversationMessage, ConversationQuery, oldest
 from batchsend.mykaarma.reading import NotRead
 from batchsend.mykaarma.replies import CustomerText, customer_text
@@ -27,18 +29,23 @@ _MOST_PAGES = 5
 _DEFAULT_RATE, _DEFAULT_TIMEOUT = 10.0, 30.0
 #: `lastMessageReceivedOn` has whole seconds, so this asks also for the other messages of the oldest second.
 _WHOLE_SECOND = timedelta(seconds=1)
+_WITHOUT_TIMES = NotRead(
+    "myKaarma's answer has messages without a readable time, so older ones were not read."
+)
 
 
 @dataclass
 class Poll:
     """What was asked of `wanted` conversations.
 
-    `asked`: how many were read; `unread`: why others were not -> how many; `stopped`: why it ended early.
+    `asked`: how many were read; `unread`: why others were not, or not to their end -> how many; `undated`: how many
+    replies had no readable time and were left out; `stopped`: why it ended early.
     """
 
     wanted: int = 0
     asked: int = 0
     unread: Counter[str] = field(default_factory=Counter)
+    undated: int = 0
     stopped: str | None = None
 
 
@@ -52,17 +59,13 @@ def poll_replies(found: Found) -> Poll:
     campaign, poll = campaign_of(found), Poll(len(wanted))
     rate = campaign.sending.rate if campaign is not None else _DEFAULT_RATE
     timeout = float(campaign.sending.timeout) if campaign is not None else _DEFAULT_TIMEOUT
+    record = partial(_record, found.ledger, found.campaign.base_url)
 
     async def ask_all() -> None:
         async with ConversationClient(found.campaign.base_url, credentials, timeout=timeout) as client:
             ask = asking_patiently(client, rate)
             for query, sent_at in wanted:
-                texts = await _read(ask, query, from_text(sent_at) - CLOCK_BEHIND)
-                if isinstance(texts, NotRead):
-                    poll.unread[texts.reason] += 1
-                    continue
-                poll.asked += 1
-                _record(found.ledger, texts)
+                await _read(ask, query, from_text(sent_at) - CLOCK_BEHIND, record, poll)
 
     try:
         if wanted:
@@ -72,24 +75,58 @@ def poll_replies(found: Found) -> Poll:
     return poll
 
 
-async def _read(ask: Ask, query: ConversationQuery, since: datetime) -> list[CustomerText] | NotRead:
-    """The customer's texts since then. Older ones belong to another time, and may have been taken back."""
-    messages: dict[str, ConversationMessage] = {}
+async def _read(
+    ask: Ask,
+    query: ConversationQuery,
+    since: datetime,
+    record: Callable[[Sequence[CustomerText]], None],
+    poll: Poll,
+) -> None:
+    """Records the customer's texts page by page, so that a page that cannot be read costs no other one."""
+    async for page in _pages(ask, query, since):
+        if isinstance(page, NotRead):
+            poll.unread[page.reason] += 1
+            return
+        texts = [text for message in page if (text := customer_text(message, query.customer_uuid))]
+        counting = [text for text in texts if _counts(text, since)]
+        poll.undated += sum(text.at is None and text not in counting for text in texts)
+        record(counting)
+    poll.asked += 1
+
+
+async def _pages(
+    ask: Ask, query: ConversationQuery, since: datetime
+) -> AsyncIterator[tuple[ConversationMessage, ...] | NotRead]:
+    """The pages of a conversation back to this time, the latest first. Ends with `NotRead` if one is missing."""
+    known: set[str] = set()
     for _ in range(_MOST_PAGES):
         page = await ask(query)
         if isinstance(page, NotRead):
-            return page
-        is_new = not messages.keys() >= {message.uuid for message in page.messages}
-        messages |= {message.uuid: message for message in page.messages}
+            yield page
+            return
+        yield page.messages
+        is_new = not known >= {message.uuid for message in page.messages}
+        known |= {message.uuid for message in page.messages}
         first = oldest(page.messages)
-        if not page.is_full or not is_new or first is None or first < since:
-            break
-        query = query._replace(before=first + _WHOLE_SECOND, known=tuple(messages))
-    texts = (customer_text(message, query.customer_uuid) for message in messages.values())
-    return [text for text in texts if text is not None and text.at is not None and text.at >= since]
+        if not page.is_full or not is_new or (first is not None and first < since):
+            return
+        if first is None:
+            yield _WITHOUT_TIMES
+            return
+        query = query._replace(before=first + _WHOLE_SECOND, known=tuple(known))
 
 
-def _record(ledger: Ledger, texts: Sequence[CustomerText]) -> None:
+def _counts(text: CustomerText, since: datetime) -> bool:
+    """Whether a text is recorded: older ones belong to another time, and may have been taken back.
+
+    Without a time, one that may ask for no more texts is recorded: a missed request is worse than an old one.
+    """
+    if text.at is not None:
+        return text.at >= since
+    return text.body is None or meaning_of(text.body) in (Meaning.STOP, Meaning.UNCLEAR)
+
+
+def _record(ledger: Ledger, base_url: str, texts: Sequence[CustomerText]) -> None:
     if texts:
         with ledger.write() as connection:
-            record_replies(connection, texts, now())
+            record_replies(connection, texts, now(), base_url)

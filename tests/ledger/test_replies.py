@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from ledgers import came_to, identity, outbox, planned, send_all, store_plan
+from ledgers import BASE_URL, came_to, identity, outbox, planned, send_all, store_plan
 from sqlalchemy import select
 
 from batchsend.cli.text.replies import reply_lines
@@ -25,8 +25,11 @@ from batchsend.ledger.replies import (
     replies_to,
     reply_counts,
 )
+from batchsend.ledger.reply_recording import record_replies
 from batchsend.ledger.schema import messages, replies, updates
+from batchsend.mykaarma.replies import CustomerText
 from batchsend.reports.run_results import RunResults
+from batchsend.sandbox.updates import reply_event
 from batchsend.statuses import Status
 
 SENT_AT = "2026-03-02T10:00:00.000Z"
@@ -193,10 +196,41 @@ def test_a_repeated_stop_does_not_undo_a_removal(ledger: Ledger) -> None:
     assert len(list(opt_outs(ledger))) == 1
 
 
-def test_a_trial_on_this_computer_opts_nobody_out_elsewhere(ledger: Ledger) -> None:
-    sent(ledger, 2, base_url=LOCAL)
-    post(ledger, event("STOP"))
+def made_up(words: str) -> dict[str, Any]:
+    """The sandbox's event of a reply."""
+    message = json.loads(event(words)["payload"])["messageDTO"]
+    made: dict[str, Any] = json.loads(reply_event(message, "customer-2", "department", 0.7).body)
+    return made
+
+
+@pytest.mark.parametrize("real_too", [False, True])
+def test_a_trial_on_this_computer_opts_nobody_out_elsewhere(ledger: Ledger, real_too: bool) -> None:
+    if real_too:
+        sent(ledger, 3)
+    run_id = sent(ledger, 2, name="Trial", base_url=LOCAL)
+    post(ledger, made_up("STOP"))
     assert [entry.base_url for entry in opt_outs(ledger)] == [LOCAL]
+    assert [reply["run_id"] for reply in stored(ledger)] == [run_id]
+
+
+def test_a_request_holds_everywhere_although_only_a_trial_was_lately(ledger: Ledger) -> None:
+    sent(ledger, 3, at="2026-01-20T10:00:00.000Z")
+    trial = sent(ledger, 2, name="Trial", base_url=LOCAL)
+    post(ledger, event("STOP"))
+    assert [entry.base_url for entry in opt_outs(ledger)] == [""]
+    assert [reply["run_id"] for reply in stored(ledger)] == [trial]
+
+
+@pytest.mark.parametrize(("asked", "scope"), [(LOCAL, LOCAL), (BASE_URL, "")])
+def test_a_reply_in_a_conversation_holds_for_the_api_that_was_asked(
+    ledger: Ledger, asked: str, scope: str
+) -> None:
+    run_ids = {BASE_URL: sent(ledger, 3), LOCAL: sent(ledger, 2, name="Trial", base_url=LOCAL)}
+    at = datetime(2026, 3, 2, 11, tzinfo=UTC)
+    with ledger.write() as connection:
+        record_replies(connection, [CustomerText("r-1", "customer-2", "", "STOP", at)], at, asked)
+    assert [(reply["run_id"], reply["base_url"]) for reply in stored(ledger)] == [(run_ids[asked], asked)]
+    assert [entry.base_url for entry in opt_outs(ledger)] == [scope]
 
 
 def test_a_trial_after_a_real_text_does_not_narrow_a_request(ledger: Ledger) -> None:

@@ -20,14 +20,15 @@ from batchsend.sending.pacing import Pause
 from batchsend.settings import Credentials
 
 PACE = LookupPace(rate=2000, concurrency=5, timeout=10, stop_after_failures=3, give_up_after=600)
-PEOPLE = [Person("department", customer_key=str(number)) for number in range(100, 120)]
+PEOPLE = [Person("department", customer_key=str(number), last_name="Smith") for number in range(100, 120)]
 
 #: The number of the request, from 1, and the search term -> the answer.
 Script = Callable[[int, str], web.Response]
 
 
 def answer(_number: int, term: str) -> web.Response:
-    return web.json_response([{"customer": {"uuid": f"u-{term}", "customerKey": term}, "vehicles": []}])
+    customer = {"uuid": f"u-{term}", "customerKey": term, "lastName": "Smith"}
+    return web.json_response([{"customer": customer, "vehicles": []}])
 
 
 @pytest.fixture

@@ -46,7 +46,8 @@ def receive(folder: Path, *replies: tuple[str, str], base_url: str = BASE_URL) -
                 "customerUuid": customer,
                 "body": words,
             }
-            event = json.dumps({"messageDTO": message}).encode()
+            dealer = "sandbox-dealer" if base_url != BASE_URL else "dealer"
+            event = json.dumps({"dealeruuid": dealer, "messageDTO": message}).encode()
             Deliveries(ledger).record(ReceivedUpdate.all_of(event, "2026-03-02T11:00:00.000Z"))
 
 
@@ -91,6 +92,7 @@ def test_unclear_replies_come_first_and_an_opt_out_counts_everywhere(office: tup
     opened(other).close()
     receive(world.folder, ("ann", "Thanks <3"), ("bob", "Please stop by"), ("eve", "STOP"))
     shown = clicker.get(PAGE)
+    assert "opted out only in the place of the campaign that texted them" in shown.plain
     assert "Please decide about 1 reply" in shown.plain
     assert shown.plain.index("Please stop by") < shown.plain.index("Thanks <3")
     assert "Text 3" in shown.plain

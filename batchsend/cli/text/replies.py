@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from batchsend.cli.text.layout import labeled
 from batchsend.ledger.replies import ReplyCounts, StoredReply
 from batchsend.messages.phones import display_phone
+from batchsend.utils.wording import reply_count
 
 if TYPE_CHECKING:
     from batchsend.runs.replies import Poll
@@ -48,6 +49,11 @@ def poll_lines(poll: Poll) -> Iterator[str]:
         return
     yield f"Conversations read: {poll.asked:,} of {poll.wanted:,}."
     for reason, count in poll.unread.items():
-        yield f"{count:,} not read: {reason}"
+        yield f"{count:,} not read, or not to the end: {reason}"
+    if poll.undated:
+        yield (
+            f"{reply_count(poll.undated)} left out: without a readable time, and not about opting out. "
+            "Look in myKaarma."
+        )
     if poll.stopped is not None:
         yield f"Stopped: {poll.stopped}"

@@ -56,13 +56,18 @@ class ShownReply(NamedTuple):
 
 async def show(request: web.Request) -> web.Response:
     """Shows the latest replies, those that wait for a decision first."""
-    found = await asyncio.to_thread(_latest, request)
+    found, ledgers = await asyncio.to_thread(_latest, request)
     waiting = [one for one in found if one.reply.needs_you]
     others = sorted(
         (one for one in found if not one.reply.needs_you), key=lambda one: one.reply.received_at, reverse=True
     )
     return page(
-        request, "replies.html.j2", waiting=waiting, others=others[:_SHOWN], more=len(others) > _SHOWN
+        request,
+        "replies.html.j2",
+        waiting=waiting,
+        others=others[:_SHOWN],
+        more=len(others) > _SHOWN,
+        several=ledgers > 1,
     )
 
 
@@ -84,14 +89,16 @@ def _ledgers(request: web.Request) -> Mapping[str, str]:
     return {hashlib.sha256(url.encode()).hexdigest()[:12]: url for url in urls}
 
 
-def _latest(request: web.Request) -> list[ShownReply]:
+def _latest(request: web.Request) -> tuple[list[ShownReply], int]:
+    """The latest replies of all ledgers, and how many ledgers there are."""
     found: list[ShownReply] = []
-    for place, url in _ledgers(request).items():
+    ledgers = _ledgers(request)
+    for place, url in ledgers.items():
         ledger = open_for_reading(url)
         if ledger is not None:
             with closing(ledger):
                 found += (ShownReply(place, reply) for reply in latest_replies(ledger, _SHOWN + 1))
-    return found
+    return found, len(ledgers)
 
 
 def _save(request: web.Request, form: Mapping[str, str], person: Person) -> str:
