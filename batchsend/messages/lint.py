@@ -15,7 +15,7 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from batchsend.messages.lint_values import differing
+from batchsend.messages.lint_values import compared_columns, differing, header_words
 from batchsend.messages.template_mistakes import PLACEHOLDER
 
 
@@ -36,7 +36,7 @@ class LintContext:
     """What the rules know besides the text.
 
     `sender`: the dealership's name, "" if it is not known; `opt_out_line`: the line that myKaarma adds, if it does;
-    `cells`: header -> cell of the text's row, for the columns of `compared_columns`.
+    `cells`: header -> cell of the text's row, for the columns of `read_columns`.
     """
 
     sender: str = ""
@@ -74,17 +74,34 @@ def _known(name: str) -> frozenset[str]:
     return frozenset(_data()[name].split())
 
 
+def read_columns(headers: Sequence[str]) -> list[int]:
+    """The positions of the columns whose cells the rules read besides the text."""
+    return sorted({*compared_columns(headers), *name_columns(headers)})
+
+
+def name_columns(headers: Sequence[str]) -> list[int]:
+    """The positions of columns with names of people and places."""
+    return [position for position, header in enumerate(headers) if _has_names(header)]
+
+
+@lru_cache(maxsize=256)
+def _has_names(header: str) -> bool:
+    return bool(words := set(header_words(header).split())) and words <= _known("name_headers")
+
+
 # Links
 
-_link = re.compile(r"(https?://)?(?<![\w@.-])((?:[a-z0-9-]+\.)+[a-z]{2,10})(?![\w@-])(/\w)?")
+_link = re.compile(r"(https?://)?(?<![\w@.-])((?:[a-z0-9-]+\.)+[a-z]{2,10})(?![\w@-])(/\w)?", re.IGNORECASE)
+_forgotten_blank = re.compile(r"\w[a-z]*\.(?!Com)[A-Z][a-z]+")
 
 
 def _links(text: str) -> Iterator[tuple[str, str, bool]]:
     """The links in a text: `https://`, `http://` or "", the host, and whether a path follows."""
-    for word in text.lower().split():
+    for word in text.split():
         if "." in word[:-1]:
             for scheme, host, path in _link.findall(word):
-                yield scheme, host, bool(path)
+                if scheme or path or not _forgotten_blank.fullmatch(host):
+                    yield scheme.lower(), host.lower(), bool(path)
 
 
 def _short_link(text: str, _: LintContext) -> Iterator[str]:
@@ -141,7 +158,20 @@ def _forbidden() -> Sequence[_Words]:
     return words("words"), words("not_names")
 
 
-def _forbidden_word(text: str, _: LintContext) -> Iterator[str]:
+def _forbidden_word(text: str, context: LintContext) -> Iterator[str]:
+    for name, word in _forbidden_words(text):
+        if not _is_name(word, context.cells):
+            yield f"Carriers may block “{word}”, which is about {name}."
+
+
+def _is_name(word: str, cells: Mapping[str, str]) -> bool:
+    """Whether a word is part of a name in the row, such as that of Mr. GAMBLE."""
+    names = " ".join(cell.lower() for header, cell in cells.items() if _has_names(header))
+    return set(re.findall(r"\w+", word)) <= set(re.findall(r"\w+", names))
+
+
+def _forbidden_words(text: str) -> Iterator[tuple[str, str]]:
+    """The class and the word."""
     small = text.lower()
     words, not_names = _forbidden()
     found: set[int] = set()
@@ -154,21 +184,25 @@ def _forbidden_word(text: str, _: LintContext) -> Iterator[str]:
             yield _of_class(not_names, match)
 
 
-def _of_class(words: _Words, match: re.Match[str]) -> str:
+def _of_class(words: _Words, match: re.Match[str]) -> tuple[str, str]:
     name = next(
         name for name, pattern in words.by_class.items() if pattern.match(match.string, match.start())
     )
-    return f"Carriers may block “{match[0]}”, which is about {name}."
+    return name, match[0]
 
 
 _opt_out = re.compile(
     r"""(?<!\w)(?:(?:reply|text|txt|send|respond|answer|type)(?:[ ]with|[ ]the[ ]word|[ ]back)?
     |(?:responda|responde|envíe|envie|envía|envia|mande|manda|escriba|escribe|conteste|contesta)
     (?:[ ]con)?(?:[ ]la[ ]palabra)?)
-    [ ]*[:"'“‘(]?[ ]?(?:stop(?![ ]by|[ ]in(?!\w))|end|quit|unsubscribe|alto|parar|baja
+    [ ]*[:"'“‘(]?[ ]?(?:stop(?![ ]by|[ ]in(?!\w))|end(?![ -]of)|quit|unsubscribe|alto|parar|baja
     |cancel[ ]to[ ](?:opt|stop|unsub|end))\b
     |\bstop[ ]?(?:to|2|=|para)[ ]?(?:end|opt|unsub|quit|cancel|stop|no[ ]recibir|cancelar|darse)
-    |\b(?:opt|opting)[ -]?out\b|\bunsubscribe\b|\bdarse[ ]de[ ]baja\b|\bno[ ]recibir[ ]más[ ]mensajes\b""",
+    |\b(?:opt|opting)[ -]?out\b(?![ ]of(?![ ](?:\w+[ ]){0,3}(?:texts?|texting|messages?|messaging|sms|alerts|
+    notifications|reminders|communications|offers|promotions)\b))
+    |\bunsubscribe\b(?![ ]from[ ](?:\w+[ ]){0,2}e-?mails?)
+    |\bdarse[ ]de[ ]baja\b(?![ ](?:del|de[ ](?:la|el|su))[ ](?:garantía|seguro|plan|póliza|contrato|servicio))
+    |\bno[ ]recibir[ ]más[ ]mensajes\b""",
     re.VERBOSE,
 )
 
@@ -186,13 +220,19 @@ _no_letter = re.compile(r"[\W_]+")
 
 
 def sender_of(sender_name: str | None, label: str | None) -> str:
-    """The name that texts should have: `sender_name`, else `label` without words such as "Service"; may be ""."""
+    """The name that texts should have; may be "".
+
+    It is `sender_name`, else `label` without words such as "Service" at its ends: "Toyota of Naples".
+    """
     if sender_name is not None:
         return sender_name
     words = (label or "").split()
-    return " ".join(
-        word for word in words if _no_letter.sub("", word.casefold()) not in {*_known("departments"), ""}
-    )
+    own = [
+        position
+        for position, word in enumerate(words)
+        if _no_letter.sub("", word.casefold()) not in {*_known("departments"), ""}
+    ]
+    return " ".join(words[own[0] : own[-1] + 1]) if own else ""
 
 
 def _no_sender(text: str, context: LintContext) -> Iterator[str]:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, product
+from typing import NamedTuple
 
 from batchsend.errors import FilterProblem
 from batchsend.messages.dates import read_date
@@ -75,6 +76,37 @@ _other_day_before = re.compile(
     re.IGNORECASE,
 )
 
+#: Columns with the price of the row's own visit or purchase, and what a text says of it.
+_OWN_PRICE = re.compile(r"\b(?:amount|total|cost|payment|balance|estimate|quote|fee|importe)\b")
+_own_price_said = re.compile(
+    r"\b(?:amount|total|cost|balance|you owe|estimated?|quoted?|invoice|bill|payments?|payable|comes to|"
+    r"importe|saldo|presupuesto|cotización|costo|factura|deuda|debe)\b"
+)
+_own_day_said = re.compile(
+    r"\b(?:appointments?|appt|see(?:ing)? you|expect(?:ing)? you|book(?:ed|ing)|(?:re)?scheduled|reserved|"
+    r"reservation|(?:is|are|all) set|set for|moved to|confirm(?:ed|ing)?|remind(?:er|ing)|your visit|pick(?:ed)? ?up|"
+    r"deliver(?:y|ed)|due|ready|drop(?: it)? off|cita|espera(?:mos)?|reserva|programad[ao]|entrega|recoger)\b"
+)
+_offer_said = re.compile(
+    r"\b(?:sale|event|clearance|clinic|party|open house|specials?|offers?|holiday|raffle|"
+    r"no appointments?|walk-?ins?|evento|oferta|venta)\b"
+)
+#: Words of a header that do not tell what it is about.
+_SAYS_NOTHING = frozenset({
+    "date", "day", "time", "price", "cost", "due", "special", "in", "on", "at", "of", "the", "my", "your", "service",
+    "customer", "vehicle", "car", "dealer", "fecha", "de", "precio",
+})  # fmt: skip
+_OF_OFFERS = frozenset({"offer", "coupon", "promo", "promotion", "deal", "oferta", "cupón"})
+_sentence_end = re.compile(r"[.!?][)”\"]?\s|\n")
+
+
+class _Said(NamedTuple):
+    """A price or date of a text, and where. `ends`: whether something ends on the day; `None` if that is unclear."""
+
+    words: str
+    start: int
+    ends: bool | None = False
+
 
 def compared_columns(headers: Sequence[str]) -> list[int]:
     """The positions of columns with a price or a date that a text may be about."""
@@ -95,44 +127,60 @@ def differing(text: str, cells: Mapping[str, str]) -> Iterator[str]:
         }
         if not said or not columns or _all_in(text, kind) & set(columns.values()):
             continue
-        words, ends = said[0]
-        fitting = [
-            header
-            for header in columns
-            if kind is _read_price or ends in (None, bool(_EXPIRY.search(_plain(header))))
-        ]
-        if fitting:
-            yield f"The text says {words}, but the column “{fitting[0]}” says something else."
+        for one, header in product(said, columns):
+            if _is_about(one, header, text):
+                yield f"The text says {one.words}, but the column “{header}” says something else."
+                break
+
+
+def _is_about(said: _Said, header: str, text: str) -> bool:
+    """Whether a price or date is that of a column: a sale is not about the row's appointment."""
+    column = header_words(header)
+    before, after = _sentence_end.split(text[: said.start])[-1], _sentence_end.split(text[said.start :])[0]
+    sentence = f"{before}{after}".casefold()
+    names = set(column.split()) - _SAYS_NOTHING
+    is_named = any(re.search(rf"\b{re.escape(name)}s?\b", sentence) for name in names)
+    if _reader(header) is _read_price:
+        return is_named or not _OWN_PRICE.search(column) or bool(_own_price_said.search(sentence))
+    expires = bool(_EXPIRY.search(column))
+    if said.ends is not None and said.ends != expires:
+        return False
+    if expires and all(name in _OF_OFFERS or _EXPIRY.search(name) for name in names):
+        return True
+    others = set(_offer_said.findall(sentence)) - set(column.split())
+    return not others and (is_named or bool(_own_day_said.search(sentence)))
 
 
 @lru_cache(maxsize=256)
 def _reader(header: str) -> Callable[[str], object] | None:
-    plain = _plain(header)
+    plain = header_words(header)
     if _PRICE.search(plain) and not _NO_PRICE.search(plain):
         return _read_price
     return _read_day if _DATE.search(plain) and not _NO_DATE.search(plain) else None
 
 
-def _plain(header: str) -> str:
+def header_words(header: str) -> str:
+    """A header in small letters, its words apart: `FirstName` is "first name"."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", header)
     return re.sub(r"[\W_]+", " ", apart).strip().casefold()
 
 
-def _prices(text: str) -> Iterator[tuple[str, bool]]:
-    """The prices that a text says: the words. Discounts and bounds are left out."""
+def _prices(text: str) -> Iterator[_Said]:
+    """The prices that a text says. Discounts and bounds are left out."""
     for match in _amount.finditer(text):
         before, after = text[max(0, match.start() - 30) : match.start()], text[match.end() : match.end() + 20]
         is_bound = _no_price_before.search(before) and not _only_at.search(before)
         if not is_bound and not _no_price_after.match(after):
-            yield match[0], False
+            yield _Said(match[0], match.start())
 
 
-def _days(text: str) -> Iterator[tuple[str, bool | None]]:
-    """The dates that a text says: the words, and whether something ends then; `None` if that is not clear."""
+def _days(text: str) -> Iterator[_Said]:
+    """The dates that a text says."""
     for match in _date.finditer(text):
         before = text[max(0, match.start() - 40) : match.start()]
         if not _other_day_before.search(before):
-            yield match[0], None if _by.search(before) else bool(_expiry_before.search(before))
+            ends = None if _by.search(before) else bool(_expiry_before.search(before))
+            yield _Said(match[0], match.start(), ends)
 
 
 def _all_in(text: str, kind: Callable[[str], object]) -> set[object]:

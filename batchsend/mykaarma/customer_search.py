@@ -7,8 +7,8 @@ So customers are found in whatever wraps them, in any spelling of their id, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -28,7 +28,7 @@ MOST_RESULTS = 100
 
 #: How deeply the customers of an answer may be nested.
 _DEPTH = 5
-_IDS = ("uuid", "customeruuid", "id")
+_IDS = ("uuid", "customeruuid")
 #: An object with one of these is a customer.
 _FACTS = ("customerkey", "firstname", "lastname", "company", "phonenumbers", "communications")
 _WRAPPERS = (
@@ -123,7 +123,7 @@ def read_found(answer: object) -> Found | NotRead:
     """The customers in an answer's JSON. An answer that is not understood is never taken for "no customers"."""
     entries = list(_entries(answer))
     if entries:
-        return Found(tuple(map(_candidate, entries)), len(entries) >= MOST_RESULTS)
+        return Found(tuple(_merged(map(_candidate, entries))), len(entries) >= MOST_RESULTS)
     codes = error_codes(answer) if isinstance(answer, dict) else ()
     if codes:
         return NotRead(f"myKaarma could not look up a customer ({'; '.join(codes)}).")
@@ -170,7 +170,7 @@ def _is_empty(answer: object) -> bool:
 
 def _candidate(entry: Mapping[str, Any]) -> Candidate:
     customer = {**entry, **_inner(entry)}
-    ids = (_text(customer.get(name)) for name in (*_IDS,))
+    ids = (_text(customer.get(name)) for name in _IDS)
     phones = (*_values(customer.get("phonenumbers"), "phonenumber"), *_communications(customer))
     vins = (*_values(entry.get("vehicles"), "vin"), *_values(customer.get("vehicles"), "vin"))
     return Candidate(
@@ -182,6 +182,24 @@ def _candidate(entry: Mapping[str, Any]) -> Candidate:
         phones=tuple(dict.fromkeys(digits for phone in phones if (digits := phone_digits(phone)))),
         vins=tuple(dict.fromkeys(vin.upper() for vin in vins)),
     )
+
+
+def _merged(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Each customer once: one with several cars may be in an answer several times."""
+    by_uuid: dict[str, Candidate] = {}
+    for one in candidates:
+        known = by_uuid.get(one.uuid)
+        if not one.uuid:
+            yield one
+        elif known is None:
+            by_uuid[one.uuid] = one
+        else:
+            phones, vins = (
+                dict.fromkeys((*known.phones, *one.phones)),
+                dict.fromkeys((*known.vins, *one.vins)),
+            )
+            by_uuid[one.uuid] = replace(known, phones=tuple(phones), vins=tuple(vins))
+    yield from by_uuid.values()
 
 
 def _communications(customer: Mapping[str, Any]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from batchsend.mykaarma.customer_search import LONGEST_TERM, Candidate, Field, Found, Search
+from batchsend.planning.list_checks import API_UUID
 
 #: The length of a VIN, and of the part of it that myKaarma recommends to search by.
 VIN_LENGTH, VIN_ENDING = 17, 8
@@ -22,7 +23,8 @@ _VIN = re.compile(r"[A-Z0-9]{4,13}\d{4}")
 #: The most customers that are named where several fit.
 _MOST_OTHERS = 5
 _NO_KEYS = frozenset({"n/a", "na", "none", "null", "unknown", "new", "cash"})
-_SUFFIXES = frozenset({"jr", "sr", "ii", "iii", "iv", "mr", "mrs", "ms", "dr", "and"})
+_GENERATIONS = frozenset({"jr", "sr", "ii", "iii", "iv"})
+_NO_NAMES = _GENERATIONS | {"mr", "mrs", "ms", "dr", "and"}
 _LEGAL_FORMS = frozenset({"inc", "llc", "co", "corp", "ltd", "company", "the"})
 
 
@@ -40,7 +42,7 @@ class Person:
     """What a row says of its customer; "" if it says nothing.
 
     `customer_key`, `vin`: as `usable_key` and `usable_vin` give them; `phones`: as `phone_digits` does; `name`: the
-    whole name in one cell.
+    whole name in one cell; `search_by`: the facts to search by, while all are compared.
     """
 
     department_uuid: str
@@ -51,6 +53,7 @@ class Person:
     first_name: str = ""
     company: str = ""
     name: str = ""
+    search_by: frozenset[Field] = frozenset(Field)
 
 
 class Verdict(NamedTuple):
@@ -68,12 +71,12 @@ class Verdict(NamedTuple):
 
 def searches_of(person: Person) -> Iterator[Search]:
     """The questions to ask, the most telling first. Each is asked only if those before found nobody."""
-    if 0 < len(person.customer_key) <= LONGEST_TERM:
-        yield Search(person.department_uuid, Field.CUSTOMER_KEY, person.customer_key)
-    if person.vin:
-        yield Search(person.department_uuid, Field.VIN, person.vin[-VIN_ENDING:])
-    for phone in person.phones:
-        yield Search(person.department_uuid, Field.PHONE, phone)
+    if not API_UUID.fullmatch(person.department_uuid):
+        return
+    terms = [(Field.CUSTOMER_KEY, person.customer_key), (Field.VIN, person.vin[-VIN_ENDING:])]
+    for field, term in (*terms, *((Field.PHONE, phone) for phone in person.phones)):
+        if field in person.search_by and 0 < len(term) <= LONGEST_TERM:
+            yield Search(person.department_uuid, field, term)
 
 
 def find_match(person: Person, answers: Callable[[Search], Found | None]) -> Verdict | Search:
@@ -86,6 +89,8 @@ def find_match(person: Person, answers: Callable[[Search], Found | None]) -> Ver
         verdict = _judge(person, search.field, found)
         if verdict is not None:
             return verdict
+    if not API_UUID.fullmatch(person.department_uuid):
+        return Verdict(Match.NONE, why="the row has no id of a department of myKaarma")
     if not searches:
         return Verdict(Match.NONE, why="the row has no customer number, VIN or phone to look for")
     return Verdict(Match.NONE, why=f"myKaarma has no customer with this {_listed(searches)}")
@@ -124,7 +129,7 @@ def _judge(person: Person, field: Field, found: Found) -> Verdict | None:
     if not fitting:
         return None
     [(candidate, fact)] = fitting
-    if not candidate.uuid:
+    if not API_UUID.fullmatch(candidate.uuid):
         return Verdict(Match.DIFFERS, field=field, why="myKaarma's answer does not have this customer's id")
     problem = fact.problem(field)
     if problem is not None:
@@ -151,13 +156,14 @@ class _Facts(NamedTuple):
     phone: bool | None
     last_name: bool | None
     first_name: bool | None
-    #: The row has only the end of the VIN.
-    vin_is_short: bool
+    #: `False` also if only one of the two is a Jr. or Sr.
+    generation: bool | None
 
     @classmethod
     def of(cls, person: Person, candidate: Candidate) -> _Facts:
         key = person.customer_key
         last, first = _names(person, candidate)
+        ours, theirs = _generations(person), _generations(candidate)
         vin = person.vin
         return cls(
             key=key == candidate.customer_key if key and candidate.customer_key else None,
@@ -166,8 +172,8 @@ class _Facts(NamedTuple):
             if person.phones and candidate.phones
             else None,
             last_name=last,
-            first_name=first,
-            vin_is_short=len(vin) < VIN_LENGTH,
+            first_name=False if ours and theirs and ours != theirs else first,
+            generation=ours == theirs if ours or theirs else None,
         )
 
     def of_field(self, field: Field) -> bool | None:
@@ -183,48 +189,61 @@ class _Facts(NamedTuple):
         return None if self._is_sure(field) else self._what_differs()
 
     def _is_sure(self, field: Field) -> bool:
-        if self.key:
-            others = (self.last_name, self.phone, self.vin)
-            return any(others) or set(others) == {None}
-        if False in (self.key, self.last_name, self.first_name):
+        if False in (self.last_name, self.first_name):
             return False
-        if field is Field.CUSTOMER_KEY:
+        if self.key:
+            # The list may come from another store, whose numbers are other people's here.
+            return any((self.last_name, self.phone, self.vin))
+        if False in (self.key, self.generation):
+            return False
+        if field is Field.CUSTOMER_KEY and not self.identifiers:
             # The answer does not show the number, so it may be a longer one that has this one in it.
-            return self.identifiers > 0
-        if self.last_name or self.identifiers > 1:
+            return False
+        if self.last_name and self.first_name:
             return True
-        whole = self.phone if field is Field.PHONE else self.vin and not self.vin_is_short
-        return bool(whole) and False not in (self.phone, self.vin)
+        # A relative may have the same last name and car, and an earlier owner or a leasing company the same car.
+        second = self.identifiers > 1 or bool(self.last_name and self.phone)
+        return second and False not in (self.phone, self.vin)
 
     def _what_differs(self) -> str:
         named = {
             "customer number": self.key,
             "last name": self.last_name,
             "first name": self.first_name,
+            "generation (Jr., Sr.)": self.generation,
             "phone": self.phone,
             "VIN": self.vin,
         }
         different = [name for name, agrees in named.items() if agrees is False]
-        return f"has another {', '.join(different)}" if different else "cannot be checked by name or phone"
+        if different:
+            return f"has another {', '.join(different)}"
+        return "may be a relative" if self.last_name else "cannot be checked by name or phone"
 
 
 def _names(person: Person, candidate: Candidate) -> tuple[bool | None, bool | None]:
-    """Whether last and first names agree."""
-    if _same_company(person, candidate):
-        return True, None
+    """Whether last and first names agree. A company that agrees counts as both if neither side names a person."""
     theirs, their_first = _words(candidate.last_name), _words(candidate.first_name)
+    company = _company_words(candidate.company)
+    named_as = [text for text in (person.last_name, person.name) if text]
+    own_name_is_company = bool(company) and any(_company_words(text) == company for text in named_as)
+    if own_name_is_company or (company and _company_words(person.company) == company):
+        has_person = bool(named_as) and not own_name_is_company
+        if not (has_person and theirs):
+            return True, None if has_person or theirs else True
     if person.last_name or person.first_name:
-        return _last_agrees(_words(person.last_name), theirs), _shares(_words(person.first_name), their_first)
+        return _last_agrees(_words(person.last_name), theirs), _first_agrees(
+            _words(person.first_name), their_first
+        )
     last, comma, rest = person.name.partition(",")
     if comma:
-        return _last_agrees(_words(last), theirs), _shares(_words(rest), their_first)
-    return _whole_agrees(_words(person.name), theirs, their_first), None
+        return _last_agrees(_words(last), theirs), _first_agrees(_words(rest), their_first)
+    return _whole_agrees(_words(person.name), theirs, their_first)
 
 
-def _same_company(person: Person, candidate: Candidate) -> bool:
-    theirs = _company_words(candidate.company)
-    ours = (person.company, person.name, person.last_name)
-    return bool(theirs) and any(_company_words(text) == theirs for text in ours)
+def _generations(named: Person | Candidate) -> frozenset[str]:
+    """Jr., Sr. and the like."""
+    whole = named.name if isinstance(named, Person) else ""
+    return frozenset(_all_words(f"{named.first_name} {named.last_name} {whole}")) & _GENERATIONS
 
 
 def _company_words(text: str) -> frozenset[str]:
@@ -233,11 +252,14 @@ def _company_words(text: str) -> frozenset[str]:
 
 def _words(text: str) -> tuple[str, ...]:
     """The words of a name in small letters, without accents, punctuation, titles and suffixes."""
+    return tuple(word for word in _all_words(text) if word not in _NO_NAMES)
+
+
+def _all_words(text: str) -> list[str]:
     plain = "".join(
         char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char)
     )
-    found = re.findall(r"\w+", re.sub(r"['’`.]", "", plain))
-    return tuple(word for word in found if word not in _SUFFIXES)
+    return re.findall(r"\w+", re.sub(r"['’`.]", "", plain))
 
 
 def _last_agrees(ours: Sequence[str], theirs: Sequence[str]) -> bool | None:
@@ -245,20 +267,32 @@ def _last_agrees(ours: Sequence[str], theirs: Sequence[str]) -> bool | None:
     return set(ours) <= set(theirs) or set(theirs) <= set(ours) if ours and theirs else None
 
 
-def _shares(ours: Sequence[str], theirs: Sequence[str]) -> bool | None:
-    """Whether a word of one begins with a word of the other, as in `J` and `John`."""
-    if not ours or not theirs:
+def _first_agrees(ours: Sequence[str], theirs: Sequence[str]) -> bool | None:
+    """Compares first names, and middle names if both have one. An initial can contradict, but does not tell."""
+    pairs = list(zip(ours, theirs, strict=False))
+    if not pairs:
         return None
-    return any(one.startswith(other) or other.startswith(one) for one in ours for other in theirs)
+    if any(one != other and not _is_initial_of(one, other) for one, other in pairs):
+        return False
+    one, other = pairs[0]
+    return True if one == other and len(one) > 1 else None
 
 
-def _whole_agrees(ours: Sequence[str], last: Sequence[str], first: Sequence[str]) -> bool | None:
+def _is_initial_of(one: str, other: str) -> bool:
+    return 1 in (len(one), len(other)) and one[0] == other[0]
+
+
+def _whole_agrees(
+    ours: Sequence[str], last: Sequence[str], first: Sequence[str]
+) -> tuple[bool | None, bool | None]:
     """Whether a whole name, in either order, is this last name and this first name."""
     if not ours or not last:
-        return None
+        return None, None
     size = len(last)
     orders = [(ours[-size:], ours[:-size])]
     if first:
         # "Scott James" may be either way around, so the first name has to tell.
         orders.append((ours[:size], ours[size:]))
-    return any(tuple(part) == tuple(last) and _shares(rest, first) is not False for part, rest in orders)
+    agreeing = [_first_agrees(rest, first) for part, rest in orders if tuple(part) == tuple(last)]
+    fitting = [one for one in agreeing if one is not False]
+    return bool(fitting), (True if True in fitting else None)

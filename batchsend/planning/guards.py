@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from batchsend.campaigns.tables import Guards
+from batchsend.errors import page_words
 from batchsend.lists.newest import FAR_AHEAD, FROM_THE_FUTURE
 from batchsend.utils.wording import text_count, time_span
 
@@ -26,7 +27,7 @@ class Facts:
     that no start has tried yet; `unusual`: the sentence of `unusual`; `now`: when this start began; `now_texts`: the
     texts that it would send, `None` if `--expect` named their number; `unknown`: a clause that names the ledger and
     the campaign that is not in it, `None` if it is or if a person said that it is new; `unknown_runs`: the sentence
-    of `unknown_runs`; `lint`: what is wrong with the texts, a sentence each.
+    of `unknown_runs`; `lint`: what is wrong with the texts, a sentence each, whose words for pages may quote them.
     """
 
     texts: int
@@ -141,14 +142,17 @@ def _refused_age(guards: Guards, facts: Facts) -> Iterator[Refusal]:
 def _refused_texts(guards: Guards, facts: Facts) -> Iterator[Refusal]:
     if guards.lint != "error" or not facts.untried or not facts.lint:
         return
-    found = " ".join(facts.lint[:_LINT_NAMED])
-    if more := len(facts.lint) - _LINT_NAMED:
-        found += f" And {more:,} more." if more > 0 else ""
+    named, more = facts.lint[:_LINT_NAMED], len(facts.lint) - _LINT_NAMED
+    rest = [f"And {more:,} more."] if more > 0 else []
+    # The sentence gets into logs and notices, so it quotes no text.
+    found = " ".join([*map(str, named), *rest])
+    on_page = " ".join([*map(page_words, named), *rest])
     yield Refusal(
         "lint",
         f'guards.lint is "error", and the texts have something that carriers block or customers dislike. {found} '
-        f'To send them as they are, set lint = "warn" under [guards], or name the rule in lint_ignore.',
-        f"The texts have something that carriers block or customers dislike. {found} To send them as they are, let "
+        f'`batchsend preview` shows the words. To send them as they are, set lint = "warn" under [guards], or '
+        f"name the rule in lint_ignore.",
+        f"The texts have something that carriers block or customers dislike. {on_page} To send them as they are, let "
         f"the safety check only say so, {_ON_PAGE}.",
     )
 

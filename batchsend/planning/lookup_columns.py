@@ -19,9 +19,9 @@ from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.damage import is_damaged
 from batchsend.lists.headers import match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
-from batchsend.mykaarma.customer_search import Found, Search, phone_digits
+from batchsend.mykaarma.customer_search import Field, Found, Search, phone_digits
 from batchsend.planning.customer_match import Match, Person, Verdict, find_match, usable_key, usable_vin
-from batchsend.planning.list_checks import look_like_dms_numbers
+from batchsend.planning.list_checks import API_UUID, DMS_NUMBER, look_like_dms_numbers
 
 _KEYS = (
     "customerkey",
@@ -92,30 +92,35 @@ class LookupColumns:
     first_name: int | None = None
     company: int | None = None
     name: int | None = None
+    #: What to search by. The others are only compared.
+    search_by: frozenset[Field] = frozenset(Field)
 
     @property
     def identifiers(self) -> tuple[int, ...]:
-        """The columns to search by, the most telling first."""
+        """The columns that point to few customers each, the most telling first."""
         return tuple(one for one in (self.customer_key, self.vin, *self.phones) if one is not None)
 
     @property
     def used(self) -> frozenset[int]:
-        """The columns to search by and the last name. The others may be cut off."""
+        """These columns and the last name. The others may be cut off."""
         names = (self.last_name, self.name)
         return frozenset((*self.identifiers, *(one for one in names if one is not None)))
 
     def described(self, headers: Sequence[str]) -> str:
         """Which column is what: `customer number "Cust No", VIN "VIN", phone "Cell"`."""
         named = [
-            ("customer number", self.customer_key),
-            ("VIN", self.vin),
-            *(("phone", position) for position in self.phones),
+            (self._searched("customer number", Field.CUSTOMER_KEY), self.customer_key),
+            (self._searched("VIN", Field.VIN), self.vin),
+            *((self._searched("phone", Field.PHONE), position) for position in self.phones),
             ("last name", self.last_name),
             ("first name", self.first_name),
             ("name", self.name),
             ("company", self.company),
         ]
         return ", ".join(f'{word} "{headers[position]}"' for word, position in named if position is not None)
+
+    def _searched(self, word: str, field: Field) -> str:
+        return word if field in self.search_by else f"(only to compare) {word}"
 
 
 def _always(_position: int) -> bool:
@@ -134,23 +139,22 @@ def find_lookup_columns(
     `ColumnsError` if there is no column to search by.
     """
     finder = _Finder(headers)
-    if named.customer_key or named.vin or named.phone:
-        key, vin = finder.named("customer_key", named.customer_key), finder.named("vin", named.vin)
-        phones = tuple(
-            one for header in named.phone or () if (one := finder.named("phone", header)) is not None
-        )
-    else:
+    key, vin = finder.named("customer_key", named.customer_key), finder.named("vin", named.vin)
+    phones = tuple(one for header in named.phone or () if (one := finder.named("phone", header)) is not None)
+    chosen = {Field.CUSTOMER_KEY: named.customer_key, Field.VIN: named.vin, Field.PHONE: named.phone}
+    search_by = frozenset(field for field, header in chosen.items() if header) or frozenset(Field)
+    if not named.customer_key:
         key = finder.first(_KEYS)
         maybe = finder.first(_MAYBE_KEYS) if key is None else None
         key = maybe if maybe is not None and has_dms_numbers(maybe) else key
-        vin, phones = finder.first(_VINS), finder.phones()
     last_name = finder.named("last_name", named.last_name)
     if named.last_name is None:
         last_name = finder.first(_LAST_NAMES)
     found = LookupColumns(
         customer_key=key,
-        vin=vin,
-        phones=phones,
+        vin=vin if named.vin else finder.first(_VINS),
+        phones=phones if named.phone else finder.phones(),
+        search_by=search_by,
         last_name=last_name,
         first_name=finder.first(_FIRST_NAMES),
         company=finder.first(_COMPANIES),
@@ -256,8 +260,18 @@ def persons(
         yield Person(
             department_uuid=department_uuid,
             phones=_phones([column[number] for column in phones], region),
+            search_by=columns.search_by,
             **values,
         )
+
+
+def given_ids(frame: pd.DataFrame, headers: Sequence[str]) -> list[str]:
+    """The ids that a list has already, such as one that a person has added to an earlier result; "" for none."""
+    position = next(
+        (at for at, one in enumerate(headers) if match_key(one) == match_key("customer_uuid")), None
+    )
+    cells = _column(frame, position)
+    return [cell if API_UUID.fullmatch(cell) and not DMS_NUMBER.fullmatch(cell) else "" for cell in cells]
 
 
 @dataclass(frozen=True)

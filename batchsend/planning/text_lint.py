@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pandas as pd
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.messages.lint import RULES, Finding, LintContext, lint, sender_of
+from batchsend.messages.lint import RULES, Finding, LintContext, lint, name_columns, sender_of
 from batchsend.messages.lint_values import compared_columns, has_values
 from batchsend.messages.template import MessageTemplate
 from batchsend.messages.template_choice import TemplateChoice
@@ -40,6 +41,11 @@ class LintFinding(NamedTuple):
     def words(self) -> str:
         """What is wrong, where, and what to do: `“the the” has a word twice (row 7). Take one of the two out.`"""
         return f"{self.sentence.removesuffix('.')} ({self.where}). {self.advice}"
+
+    @property
+    def unquoted(self) -> str:
+        """The same without a word of the texts, for logs and notices: `A word twice (row 7).`"""
+        return f"{RULES[self.rule].title} ({self.where})."
 
     @property
     def where(self) -> str:
@@ -84,6 +90,7 @@ class TextLint:
         self._templates = templates
         self._headers = headers
         self._compared = compared_columns(headers)
+        self._names = name_columns(headers)
         self._parts: dict[MessageTemplate, _Parts] = {}
         self._found: defaultdict[Finding, _Found] = defaultdict(_Found)
 
@@ -95,7 +102,9 @@ class TextLint:
         if not self._rules or rows.empty:
             return
         for template, some in self._templates.of_rows(rows, chosen_by):
-            parts = self._parts.setdefault(template, _Parts(template, self._context, self._rules))
+            parts = self._parts.setdefault(
+                template, _Parts(template, self._context, self._rules, self._names)
+            )
             suspects = parts.suspects(some)
             if "other_value" in self._rules and self._compared and parts.has_values:
                 suspects |= {"other_value"}
@@ -104,8 +113,13 @@ class TextLint:
 
     def _read(self, rows: pd.DataFrame, rules: frozenset[str]) -> None:
         context = self._context
-        headers = [self._headers[position] for position in self._compared] if "other_value" in rules else []
-        cells = rows[self._compared].to_numpy().tolist() if headers else [()] * len(rows)
+        read = {
+            *(self._compared if "other_value" in rules else ()),
+            *(self._names if "forbidden_word" in rules else ()),
+        }
+        columns = sorted(read)
+        headers = [self._headers[position] for position in columns]
+        cells = rows[columns].to_numpy().tolist() if headers else [()] * len(rows)
         for row, body, values in zip(rows.index.tolist(), rows["body"], cells, strict=True):
             if headers:
                 context = LintContext(
@@ -128,10 +142,13 @@ class TextLint:
 class _Parts:
     """The parts of which the texts of one template are made, as far as they were seen."""
 
-    def __init__(self, template: MessageTemplate, context: LintContext, rules: frozenset[str]) -> None:
+    def __init__(
+        self, template: MessageTemplate, context: LintContext, rules: frozenset[str], names: Sequence[int]
+    ) -> None:
         self._template = template
         self._context = context
         self._rules = rules
+        self._names = names
         self._seen: set[str] = set()
         self._first = _FIRST
         self._last_words = {
@@ -155,16 +172,18 @@ class _Parts:
         if "no_sender" in self._rules and not all(map(self._names_sender, bodies)):
             self._suspects |= {"no_sender"}
         for position in sorted(self._template.uses):
-            self._look_at(set(rows[position]) - self._seen)
+            self._look_at(
+                set(rows[position]) - self._seen, {"forbidden_word"} if position in self._names else set()
+            )
         return self._suspects
 
-    def _look_at(self, values: set[str]) -> None:
+    def _look_at(self, values: set[str], not_here: AbstractSet[str]) -> None:
         self._seen |= values
         texts = "\n".join(_distinct(values))
         if texts.count(" ") > _BLANKS * (texts.count("\n") + 1):
             self._suspects = self._rules
         elif texts:
-            self._suspects |= self._found_in([texts], self._rules - self._suspects - _NOT_IN_CELLS)
+            self._suspects |= self._found_in([texts], self._rules - self._suspects - _NOT_IN_CELLS - not_here)
             if "doubled_word" in self._rules and self._doubles(texts):
                 self._suspects |= {"doubled_word"}
 

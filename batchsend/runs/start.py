@@ -12,7 +12,7 @@ from pathlib import Path
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
-from batchsend.errors import BatchsendError, CampaignError, DeclinedError, GuardError
+from batchsend.errors import BatchsendError, CampaignError, DeclinedError, GuardError, Sentence
 from batchsend.ledger.ledger import StartRecord
 from batchsend.ledger.opening import check_ledger_place, ledger_name, open_for_reading
 from batchsend.ledger.runs import recorded_codes
@@ -213,7 +213,7 @@ def guard_refusals(start: Start, plan: Plan) -> list[Refusal]:
         now_texts=plan.texts if start.options.expect is None else None,
         unknown=_unknown(start, plan),
         unknown_runs=plan.unknown_runs,
-        lint=[finding.words for finding in plan.remarks.lint],
+        lint=[Sentence(finding.unquoted, finding.words) for finding in plan.remarks.lint],
     )
     found = refusals(campaign.guards, facts)
     return [refusal._replace(sentence=f"{campaign.path}: {refusal.sentence}") for refusal in found]

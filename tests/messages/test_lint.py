@@ -40,6 +40,11 @@ def test_the_campaign_file_knows_the_rules() -> None:
         ("your Honda Honda Civic", "doubled_word"),
         ("see http://lakeside.example/a", "plain_link"),
         ("see www.lakesidehonda.com", "plain_link"),
+        ("see www.Lakeside.Net today", "plain_link"),
+        ("poker night on Friday", "forbidden_word"),
+        ("bring your rifle", "forbidden_word"),
+        ("opt out of our texts at any time", "second_opt_out"),
+        ("Reply END to leave", "second_opt_out"),
     ],
 )
 def test_what_is_found(text: str, rule: str) -> None:
@@ -57,6 +62,12 @@ def test_what_is_found(text: str, rule: str) -> None:
         "Stop by today, or reply C to cancel your appointment",
         "write to service@lakesidehonda.com or see https://lakesidehonda.com/x.y",
         "leave a review on Cars.com",
+        "Hi Mr. Gamble, Ms. Martini and Dr. Tequila of Rifle, we are at Pistol Creek.",
+        "the alcohol interlock is in, and so are the rifle rack bolts and the pistol grip sprayer",
+        "your Ford Escort service is due, so don't gamble with worn tires; card ending XXX-1234",
+        "Please reply end of day",
+        "you may opt out of the extended warranty within 30 days",
+        "that is ok.Net price is the same",
         "bring this text [limited] and get 10% off parts, 20% off service",
     ],
 )
@@ -70,6 +81,10 @@ def test_what_is_no_finding(text: str) -> None:
         ("Lakeside Honda Service", None, "Lakeside Honda Service"),
         ("Lakeside", "Other", "Lakeside"),
         (None, "Lakeside Honda - Service Department", "Lakeside Honda"),
+        (None, "Toyota of Naples Service", "Toyota of Naples"),
+        (None, "Service Department of Smith and Sons Ford", "Smith and Sons Ford"),
+        (None, "Auto Center of Tampa", "Auto Center of Tampa"),
+        (None, "The Service Center - Smith & Sons Ford (BDC)", "Smith & Sons Ford"),
         (None, "Service", ""),
         (None, None, ""),
     ],
@@ -93,6 +108,22 @@ def test_a_text_without_the_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "is_found"),
+    [
+        ("Last Name", False),
+        ("customer_name", False),
+        ("City", False),
+        ("Offer", True),
+        ("Customer Note", True),
+    ],
+)
+def test_a_name_of_the_row_is_no_forbidden_word(header: str, is_found: bool) -> None:
+    context = LintContext(cells={header: "JUUL GAMBLE"})
+    assert bool(lint("Hi MR. GAMBLE, welcome", context)) is is_found
+    assert lint("Hi MR. GAMBLE, free beer", context, {"forbidden_word"})
+
+
+@pytest.mark.parametrize(
     ("text", "cells", "is_found"),
     [
         ("an oil change for $49.99", {"Price": "59.99"}, True),
@@ -108,6 +139,16 @@ def test_a_text_without_the_name() -> None:
         ("good through March 31", {"Offer Expires": "2026-03-30"}, True),
         ("from March 10 to 14", {"Appointment Date": "2026-03-13"}, False),
         ("since your visit on March 2", {"Last Visit Date": "2026-03-01"}, False),
+        # An offer in the text is about none of the row's own sums and days.
+        ("oil changes are $39 this week", {"Total": "212.40"}, False),
+        ("your total is $39", {"Total": "212.40"}, True),
+        ("oil changes are $39. Your total was in the mail", {"Total": "212.40"}, False),
+        ("Sale Dec 5", {"Appointment Date": "2026-12-09"}, False),
+        ("see you at our sale on Dec 5", {"Appointment Date": "2026-12-09"}, False),
+        ("see you at our event on Dec 5", {"Event Date": "2026-12-09"}, True),
+        ("Reminder: come by on Dec. 5 at 9", {"Appointment Date": "2026-12-09"}, True),
+        ("the sale ends Dec 5", {"Warranty Expires": "2027-12-09"}, False),
+        ("your warranty ends Dec 5", {"Warranty Expires": "2027-12-09"}, True),
     ],
 )
 def test_a_price_or_date_is_compared_with_its_column(
@@ -124,7 +165,7 @@ def corpus(file: str) -> Iterator[tuple[str, LintContext]]:
     sender = ""
     for line in (TEXTS / file).read_text(encoding="utf-8").splitlines():
         if line.startswith("=="):
-            sender = line.removeprefix("==").strip()
+            sender = sender_of(None, line.removeprefix("=="))
         elif line and not line.startswith("# "):
             text, _, columns = line.partition(" || ")
             cells = dict(one.split("=", 1) for one in columns.split("; ") if one)

@@ -87,13 +87,24 @@ def test_at_most_one_ordinary_answer_in_a_hundred_is_taken_for_a_request() -> No
     assert len(wrong) <= len(ordinary) // 100, wrong
 
 
+def test_an_answer_that_uses_such_a_word_in_another_sense_is_no_request() -> None:
+    answers = lines("other_sense.txt")
+    assert len(answers) >= 80
+    assert [text for text in answers if meaning_of(text) is Meaning.STOP] == []
+
+
 @pytest.mark.parametrize(
     "text",
     ["Please stop by", "I'll stop by tomorrow", "Can you cancel my appointment", "Yes, cancel", "No. Cancel",
      "It won't stop beeping", "don't stop texting me", "Please don't unsubscribe me",
      "Can I opt out of the service plan?", "Wrong number",
      "This is harassment", "Not interested", "Don't call before 9", "Necesito cancelar mi cita",
-     "Número equivocado", "No me llamen al trabajo"],
+     "Número equivocado", "No me llamen al trabajo", "get me out today", "You never text me",
+     "Can you undo unsubscribe", "I accidentally unsubscribed", "I unsubscribed by mistake", "My phone quit texting",
+     "No more messages from the dash",
+     "Stop texting while driving lol", "how do i stop the notifications from the toyota app", "Don't text, call",
+     "cancel my subscription to OnStar", "Please stop calling me, text only", "Take me off the list for Saturday",
+     "Me di de baja por error", "No me manden textos, llámenme", "para ya", "stop the repair", "my car won't stop"],
 )  # fmt: skip
 def test_an_unclear_answer_is_left_to_a_person(text: str) -> None:
     assert meaning_of(text) is Meaning.UNCLEAR
@@ -102,7 +113,8 @@ def test_an_unclear_answer_is_left_to_a_person(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["I'll be there at the end of the day", "By the end of next week", "Noise from the rear end", "El fin de semana",
-     "Thanks for stopping by", "Car won't start", "I already cancelled", "", " ", "👍",
+     "Thanks for stopping by", "Car won't start", "I already cancelled", "drop me off please",
+     "Can the shuttle take me", "Did you get my number", "No me mandan mensajes", "Nunca me escriben", "", " ", "👍",
      "Liked “Hi Jane, your car is ready. Text STOP to opt-out”", "👍 to “ See you at 9. Text STOP to opt-out ”"],
 )  # fmt: skip
 def test_an_ordinary_answer_needs_no_person(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,6 +59,16 @@ def test_customers_are_found_in_any_wrapper(answer: object) -> None:
 def test_the_id_has_several_names(name: str) -> None:
     found = read_found([{"customer": {name: "u-9", "customerKey": 123}}])
     assert found == Found((Candidate("u-9", "123"),))
+
+
+def test_a_number_of_the_customer_in_a_database_is_not_its_id() -> None:
+    found = read_found([{"customer": {"id": 4711, "customerKey": "123"}}])
+    assert found == Found((Candidate("", "123"),))
+
+
+def test_a_customer_with_two_cars_may_be_in_an_answer_twice() -> None:
+    second = {"customer": CUSTOMER, "vehicles": [{"vin": "2HGXX82633A004352"}]}
+    assert read_found([ENTRY, second]) == Found((replace(ANN, vins=(*ANN.vins, "2HGXX82633A004352")),))
 
 
 def test_phones_in_both_shapes() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchsend.campaigns.tables import Lookup
 from batchsend.mykaarma.customer_search import Candidate, Field, Found, Search
 from batchsend.planning.customer_match import (
     Match,
@@ -16,6 +20,7 @@ from batchsend.planning.customer_match import (
     usable_key,
     usable_vin,
 )
+from batchsend.planning.lookup_columns import find_lookup_columns, persons
 
 VIN, OTHER_VIN = "1HGCM82633A004352", "2HGXX82633A004352"
 PHONE, OTHER_PHONE = "3125550142", "3125550143"
@@ -39,28 +44,58 @@ def match(person: dict[str, object], *candidates: Candidate, more: bool = False)
 
 CASES = [
     # by customer number
-    ({"customer_key": "123"}, [ann()], "u-ann"),
+    ({"customer_key": "123"}, [ann()], "differs"),
+    ({"customer_key": "123", "vin": VIN[-8:]}, [ann()], "u-ann"),
     ({"customer_key": "123", "last_name": "smith"}, [ann()], "u-ann"),
-    ({"customer_key": "123", "last_name": "Miller", "phones": (PHONE,)}, [ann()], "u-ann"),
+    ({"customer_key": "123", "last_name": "Miller", "phones": (PHONE,)}, [ann()], "differs"),
+    (
+        {
+            "customer_key": "123",
+            "vin": VIN,
+            "last_name": "Miller",
+            "first_name": "Bob",
+            "phones": (OTHER_PHONE,),
+        },
+        [ann()],
+        "differs",
+    ),
+    ({"customer_key": "123", "last_name": "Smith", "first_name": "Bob"}, [ann()], "differs"),
     ({"customer_key": "123", "last_name": "Miller"}, [ann()], "differs"),
     ({"customer_key": "123", "last_name": "Miller", "phones": (OTHER_PHONE,)}, [ann()], "differs"),
     ({"customer_key": "123"}, [ann(customer_key="12345")], "none"),
-    ({"customer_key": "123"}, [ann(), ann(uuid="u-2", customer_key="12345")], "u-ann"),
+    (
+        {"customer_key": "123", "last_name": "Smith"},
+        [ann(), ann(uuid="u-2", customer_key="12345")],
+        "u-ann",
+    ),
     ({"customer_key": "123"}, [ann(), ann(uuid="u-2")], "several"),
     ({"customer_key": "123", "last_name": "Smith"}, [ann(customer_key="")], "differs"),
-    ({"customer_key": "123"}, [ann(uuid="")], "differs"),
+    ({"customer_key": "123", "last_name": "Smith"}, [ann(uuid="")], "differs"),
+    ({"customer_key": "123", "last_name": "Smith"}, [ann(uuid="?")], "differs"),
     # by VIN
-    ({"vin": VIN}, [ann()], "u-ann"),
+    ({"vin": VIN}, [ann()], "differs"),
+    ({"vin": VIN, "last_name": "Smith"}, [ann()], "differs"),
+    ({"vin": VIN, "last_name": "Smith", "first_name": "Ann"}, [ann()], "u-ann"),
+    ({"vin": VIN, "last_name": "Smith", "first_name": "A"}, [ann()], "differs"),
+    (
+        {"vin": VIN, "last_name": "Garcia", "first_name": "Ana"},
+        [ann(last_name="", first_name="", company="Ally Leasing")],
+        "differs",
+    ),
+    ({"vin": VIN, "phones": (OTHER_PHONE,)}, [ann()], "differs"),
     ({"vin": VIN}, [ann(vins=(OTHER_VIN,))], "none"),
     ({"vin": VIN, "last_name": "Jones"}, [ann()], "differs"),
     ({"vin": VIN, "last_name": "Smith", "first_name": "Bob"}, [ann()], "differs"),
     ({"vin": VIN[-8:]}, [ann()], "differs"),
-    ({"vin": VIN[-8:], "last_name": "Smith"}, [ann()], "u-ann"),
+    ({"vin": VIN[-8:], "last_name": "Smith"}, [ann()], "differs"),
+    ({"vin": VIN[-8:], "name": "Ann Smith"}, [ann()], "u-ann"),
     ({"vin": VIN, "phones": (PHONE,)}, [ann(), ann(uuid="u-2", phones=())], "u-ann"),
     ({"vin": VIN, "last_name": "Smith"}, [ann(), ann(uuid="u-2", last_name="Jones")], "several"),
     # by phone
-    ({"phones": (PHONE,)}, [ann()], "u-ann"),
-    ({"phones": (OTHER_PHONE, PHONE)}, [ann()], "u-ann"),
+    ({"phones": (PHONE,)}, [ann()], "differs"),
+    ({"phones": (PHONE,), "last_name": "Smith"}, [ann()], "u-ann"),
+    ({"phones": (OTHER_PHONE, PHONE), "last_name": "Smith"}, [ann()], "u-ann"),
+    ({"phones": (PHONE,), "last_name": "Smith", "vin": OTHER_VIN}, [ann()], "differs"),
     ({"phones": (PHONE,), "last_name": "Jones"}, [ann()], "differs"),
     ({"phones": (PHONE,), "name": "SMITH, ANN"}, [ann()], "u-ann"),
     ({"phones": (PHONE,), "name": "SMITH, BOB"}, [ann()], "differs"),
@@ -73,7 +108,39 @@ CASES = [
     # names
     ({"phones": (PHONE,), "last_name": "García López"}, [ann(last_name="Garcia")], "u-ann"),
     ({"phones": (PHONE,), "last_name": "De La Cruz"}, [ann(last_name="De Leon")], "differs"),
-    ({"phones": (PHONE,), "last_name": "O'Brien Jr."}, [ann(last_name="OBrien")], "u-ann"),
+    ({"phones": (PHONE,), "last_name": "O'Brien"}, [ann(last_name="OBrien")], "u-ann"),
+    # A relative.
+    ({"phones": (PHONE,), "last_name": "Smith", "first_name": "Mary J"}, [ann(first_name="John")], "differs"),
+    (
+        {"phones": (PHONE,), "last_name": "Smith", "first_name": "Chris"},
+        [ann(first_name="Christina")],
+        "differs",
+    ),
+    (
+        {"phones": (PHONE,), "last_name": "Smith", "first_name": "Ann Lee"},
+        [ann(first_name="Ann May")],
+        "differs",
+    ),
+    ({"phones": (PHONE,), "last_name": "Smith", "first_name": "Ann"}, [ann(first_name="Ann M.")], "u-ann"),
+    ({"phones": (PHONE,), "last_name": "Smith", "first_name": "A."}, [ann()], "u-ann"),
+    ({"phones": (PHONE,), "name": "Ann Smith Jr"}, [ann(last_name="Smith Sr.")], "differs"),
+    ({"phones": (PHONE,), "name": "Ann Smith Jr"}, [ann()], "differs"),
+    ({"phones": (PHONE,), "name": "Ann Smith Jr"}, [ann(last_name="Smith Jr.")], "u-ann"),
+    ({"customer_key": "123", "name": "Ann Smith Jr"}, [ann()], "u-ann"),
+    ({"customer_key": "123", "name": "Ann Smith Jr"}, [ann(last_name="Smith Sr")], "differs"),
+    # Another employee of a company.
+    (
+        {"phones": (PHONE,), "last_name": "Jones", "first_name": "Bob", "company": "Acme"},
+        [ann(company="Acme")],
+        "differs",
+    ),
+    (
+        {"phones": (PHONE,), "last_name": "Smith", "first_name": "Ann", "company": "Acme"},
+        [ann(company="Acme")],
+        "u-ann",
+    ),
+    ({"vin": VIN, "company": "Acme"}, [ann(last_name="", first_name="", company="ACME Inc")], "u-ann"),
+    ({"vin": VIN, "company": "Acme"}, [ann(company="ACME Inc")], "differs"),
     (
         {"phones": (PHONE,), "name": "ACME PLUMBING"},
         [ann(last_name="", company="Acme Plumbing, LLC")],
@@ -104,6 +171,18 @@ def test_the_most_telling_question_is_asked_first_and_the_next_only_if_nobody_fi
     assert asked == list(searches_of(person))
     assert [one.term for one in asked] == ["123", "3A004352", PHONE]
     assert step.match is Match.ONE
+
+
+def test_columns_that_are_not_named_are_compared_and_not_searched() -> None:
+    headers = ["Car", "Phone", "Cust No"]
+    columns = find_lookup_columns(Path("list.csv"), headers, Lookup(vin="Car"))
+    frame = pd.DataFrame([[VIN, "(312) 555-0143", "123"]])
+    [person] = persons(frame, columns, "department", "US")
+    assert [search.field for search in searches_of(person)] == [Field.VIN]
+    assert (person.phones, person.customer_key) == ((OTHER_PHONE,), "123")
+    assert columns.described(headers) == (
+        '(only to compare) customer number "Cust No", VIN "Car", (only to compare) phone "Phone"'
+    )
 
 
 @pytest.mark.parametrize("text", ["", "0", "000", "N/A", "none", "Cash", "-", "0-0"])
@@ -159,8 +238,13 @@ def test_nobody_is_taken_whom_an_exact_fact_does_not_name_or_another_fact_contra
     by_vin = bool(person.vin) and any(vin.endswith(person.vin) for vin in one.vins)
     by_name = bool(person.last_name) and person.last_name == one.last_name
     assert by_number or by_phone or by_vin or by_name
-    if not by_number and person.last_name and one.last_name:
+    assert [by_number, by_phone, by_vin, by_name].count(True) > 1
+    if person.last_name and one.last_name:
         assert by_name
+    if person.first_name and one.first_name:
+        assert person.first_name == one.first_name
+    if not by_number and not by_phone:
+        assert person.first_name == one.first_name != ""
     # Nobody else has the same number, VIN and phone as far as the row says them.
     twins = [
         other

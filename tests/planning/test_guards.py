@@ -13,7 +13,9 @@ import pytest
 from world import CAMPAIGN, Sandbox, World, customers
 
 from batchsend.campaigns.tables import Guards
+from batchsend.errors import Sentence
 from batchsend.planning.guards import Facts, refusals, unusual
+from batchsend.planning.text_lint import LintFinding
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
@@ -74,6 +76,15 @@ ODD = replace(facts(), unusual="UNUSUAL: 100 texts", now_texts=100)
 def test_what_refuses(guards: Guards, judged: Facts, refused: list[str]) -> None:
     found = [one.sentence for one in refusals(guards, judged)]
     assert [sentence.partition(" is ")[0] for sentence in found] == [f"guards.{name}" for name in refused]
+
+
+def test_only_pages_quote_what_the_lint_found() -> None:
+    finding = LintFinding("doubled_word", "“Gina Gina” has a word twice.", "Take one out.", 2, (7, 9))
+    found = [Sentence(finding.unquoted, finding.words)] * 6
+    [refusal] = refusals(Guards(lint="error"), replace(facts(), lint=found))
+    assert "Gina" not in refusal.sentence
+    assert "A word twice (rows 7 and 9). And 1 more. `batchsend preview` shows the words." in refusal.sentence
+    assert "“Gina Gina” has a word twice (rows 7 and 9). Take one out. And 1 more." in refusal.on_page
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,11 @@ def test_the_name_of_the_dealership(tmp_path: Path) -> None:
     assert findings(tmp_path, rows, "Your {{ vehicle }}", campaign) == [("no_sender", 1, (2,))]
 
 
+def test_a_name_is_no_forbidden_word(tmp_path: Path) -> None:
+    rows = [{"First Name": "GAMBLE"}, {"First Name": "Rifle"}, {"Vehicle": "PISTOL"}, {"First Name": "Ann"}]
+    assert findings(tmp_path, rows) == [("forbidden_word", 1, (4,))]
+
+
 @pytest.mark.parametrize("guards", ['lint = "off"', 'lint_ignore = ["doubled_word"]'])
 def test_rules_can_be_left_out(tmp_path: Path, guards: str) -> None:
     assert findings(tmp_path, [{}], "Hi hi the the", f"[guards]\n{guards}\n") == []

@@ -19,6 +19,8 @@ from batchsend.runs.lookup_target import of_list
 
 #: Share of the resolvable rows that must be found.
 NEEDED = 0.98
+#: Layouts that show too little to be sure: the number alone, and a last name with a car.
+UNSURE = ("dealertrack-key-only", "reynolds-vin-only")
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +67,7 @@ def test_an_export_gets_the_right_ids_and_no_wrong_one(
         for row, cells in zip(rows, found, strict=True)
         if cells["customer_uuid"] and known[cells["customer_uuid"]] is not row.customer
     ]
-    # Only a customer whose every cell in this layout is the same cannot be told apart by anybody.
-    assert [(row, other) for row, other in others if layout.tells_apart(row, other)] == []
-    assert len(others) <= 1
+    assert others == []
     expected = [resolvable(layout, row, people) for row in rows]
     right = [bool(cells["customer_uuid"]) for cells in found]
     missed = [
@@ -76,7 +76,7 @@ def test_an_export_gets_the_right_ids_and_no_wrong_one(
         if can_be and not is_right
     ]
     assert len(missed) <= (1 - NEEDED) * sum(expected), missed
-    assert sum(expected) > 25
+    assert (sum(expected) > 25) is (layout.name not in UNSURE)
     assert set(Counter(cells["match"] for cells in found)) <= {"one", "several", "none", "differs"}
 
 
@@ -108,5 +108,5 @@ def test_the_new_list_is_rehearsed_as_it_is(layout: Layout, people: Dealership, 
     sent = {values["customerUUID"] for values in rows.values() if values["status"] == "accepted"}
     skipped = {values["errorCodes"] for values in rows.values() if values["status"] == "skipped"}
     assert report.ending is None
-    assert len(sent) > 25
+    assert (len(sent) > 25) is (layout.name not in UNSURE)
     assert skipped <= {"DUPLICATE", "DUPLICATE_PHONE"}

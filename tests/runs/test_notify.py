@@ -82,6 +82,21 @@ def test_a_start_that_is_refused_is_told(world: World, sandbox: Sandbox, hook: H
     assert not sandbox.requests()
 
 
+def test_a_refusal_for_the_texts_is_told_without_their_words(
+    world: World, sandbox: Sandbox, hook: Hook
+) -> None:
+    rows = customers(2)
+    rows[1]["First Name"] = "Gina de de"
+    world.write(rows, campaign=f'[notify]\nurl = "{hook.url}"\n[guards]\nlint = "error"\n')
+    refused = world.send("--log-format", "json")
+    assert refused.code == 2
+    [body] = hook.bodies()
+    assert "A word twice (row 3)" in body["text"]
+    assert "de de" not in json.dumps(body) + refused.out + refused.err
+    assert "“de de” has a word twice (row 3)" in world.run("preview", "campaign.toml").out
+    assert not sandbox.requests()
+
+
 def test_a_run_that_stops_is_told_with_what_to_do(world: World, sandbox: Sandbox, hook: Hook) -> None:
     rows = customers(3)
     rows[0]["Customer UUID"] = "sandbox-garbage"

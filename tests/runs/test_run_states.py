@@ -41,7 +41,7 @@ def keeper(ledger: Ledger) -> LeaseKeeper:
 def shown(ledger: Ledger) -> tuple[str, str]:
     """The summary line of the only run, and what it does."""
     [run] = overview(ledger)
-    _, summary, state = run_lines([run], {run.run_id: state_of(ledger, run)}, {}, {}, {})
+    _, summary, state = run_lines([run], {run.run_id: state_of(ledger, run)}, {}, {}, {}, {})
     return summary.partition(": ")[2], state.strip()
 
 

@@ -289,11 +289,17 @@ class Layout:
         for phone in filter(None, (cells.get("cell"), cells.get("home"), cells.get("any_phone"))):
             yield lambda other, phone=phone: phone in other.phones  # type: ignore[misc]
 
-    def tells_apart(self, row: Row, other: Customer) -> bool:
-        """Whether a cell that the layout shows is not the other customer's."""
-        vin = row.vin if row.vin in other.vins else next(iter(other.vins), "")
-        theirs = Row(other, vin, other.last, other.phones)
-        return list(self._cells(row)) != list(self._cells(theirs))
+    def is_sure(self, row: Row) -> bool:
+        """Whether the row shows enough that no relative or earlier owner fits it as well."""
+        cells = {name: CELLS[name](row) for _, name in self.columns}
+        key = bool(cells.get("key") or cells.get("key0", "").strip("0"))
+        vin = bool(cells.get("vin") or cells.get("vin8"))
+        phone = bool(cells.get("cell") or cells.get("home") or cells.get("any_phone"))
+        whole_name = self.shows("last_first", "LAST_FIRST", "LAST FIRST", "first_last") or bool(
+            row.customer.company if self.shows("company", "last_or_company") else cells.get("first")
+        )
+        last_name = whole_name or self.shows_name()
+        return whole_name or [key, vin, phone].count(True) > 1 or ((key or phone) and last_name)
 
     def filled(self, rows: Sequence[Row]) -> list[Row]:
         """The rows that are not blank in this layout."""
@@ -348,11 +354,11 @@ LAYOUTS = [_layout(line) for line in _TABLE.splitlines() if not line.startswith(
 def resolvable(layout: Layout, row: Row, people: Dealership) -> bool:
     """Whether the cells that a layout shows lead to the row's customer and nobody else, by the truth.
 
-    The first of number, VIN and phone that anybody in myKaarma has must be that customer's alone, and the names must
-    be those that myKaarma has.
+    The row must show enough to be sure. The first of number, VIN and phone that anybody in myKaarma has must be that
+    customer's alone, and the names must be those that myKaarma has.
     """
     one = row.customer
-    if not one.known or (row.last != one.last and layout.shows_name()):
+    if not one.known or not layout.is_sure(row) or (row.last != one.last and layout.shows_name()):
         return False
     for has in layout.tests(row):
         holders = [other for other in people.known if has(other)]

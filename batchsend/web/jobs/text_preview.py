@@ -26,8 +26,7 @@ from batchsend.campaigns.file import parse_campaign
 from batchsend.errors import FileError, ListError
 from batchsend.lists.customer_list import Chunk
 from batchsend.lists.headers import folded
-from batchsend.messages.lint import Finding, lint
-from batchsend.messages.lint_values import compared_columns
+from batchsend.messages.lint import Finding, lint, read_columns
 from batchsend.messages.sms import non_gsm7, normalize, room, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_choice import TemplateChoice
@@ -286,7 +285,7 @@ def _lint(trial: _Trial, shown: RowText, tried: _Made) -> dict[str, Any]:
     found: tuple[Finding, ...] = ()
     if shown.body is not None:
         cells = tried.own.loc[[shown.row]].to_numpy().tolist()[0] if shown.row in tried.own.index else []
-        compared = {headers[one]: cells[one] for one in compared_columns(headers) if cells}
+        compared = {headers[one]: cells[one] for one in read_columns(headers) if cells}
         context = replace(lint_context(campaign), cells=compared)
         found = tuple(lint(shown.body, context, rules_of(campaign)))
     others = TextLint(campaign, headers, TemplateChoice(trial.compiled))
