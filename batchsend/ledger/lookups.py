@@ -25,13 +25,24 @@ class Question(NamedTuple):
     term: str
 
 
-def answers_of(ledger: Ledger, base_url: str, now: datetime) -> dict[Question, str]:
-    """The answers of this API that still count, as JSON."""
-    query = select(lookups.c.department_uuid, lookups.c.field, lookups.c.term, lookups.c.found).where(
-        lookups.c.base_url == base_url, lookups.c.asked_at >= _oldest(now)
-    )
+class KeptAnswer(NamedTuple):
+    """The customers that were found, as JSON, and when."""
+
+    found: str
+    asked_at: str
+
+
+def answers_of(ledger: Ledger, base_url: str, now: datetime) -> dict[Question, KeptAnswer]:
+    """The answers of this API that still count."""
+    columns = lookups.c
+    query = select(
+        columns.department_uuid, columns.field, columns.term, columns.found, columns.asked_at
+    ).where(columns.base_url == base_url, columns.asked_at >= _oldest(now))
     with ledger.read() as connection:
-        return {Question(*question): found for *question, found in connection.execute(query)}
+        return {
+            Question(*question): KeptAnswer(found, asked_at)
+            for *question, found, asked_at in connection.execute(query)
+        }
 
 
 def keep_answers(ledger: Ledger, base_url: str, answers: Mapping[Question, str], now: datetime) -> None:

@@ -326,24 +326,26 @@ _STOP_FIRST = re.compile(
     + _any(
         r"""by in into at on off over for to up near before after around along from with until outside here there
         and if him her me the a an my our his their its all any everything today tonight tomorrow \w+day work service
-        sign light lights lamp start go sale leak order payment production delivery repair repairs en por"""
+        sign light lights lamp start go sale leak order payment production delivery en por bye? buy that these those
+        this.(?!is\b)\w+"""
     )
     + r"\b).*"
 )
 #: "Stop" at the end of a sentence, unless it is a verb or a noun there.
 _STOP_LAST = re.compile(
     rf"(?!.*\b{_any('how when where ill will can(?!.you) would does do did if make makes until before while')}\b)"
-    r"(?!.*\b"
+    r"(?!(?:my|the) \w+ stop\b)(?!.*\b"
     + _any(
         """i we you they he she him her them to a the my un el full sudden hard every each auto start bus truck rest
         pit non one two another next last first only more gas light and or at not never wont cant dont doesnt didnt
-        wouldnt couldnt isnt should could can must may might hacer"""
+        wouldnt couldnt isnt should could can must may might hacer ever then station"""
     )
     + rf" stop\b).* stop(?: {_POLITE_WORDS})*"
 )
 #: A short sentence with one of these is about the car, or about getting here.
 _CAR_TROUBLE = re.compile(
-    r"\b(?:alarm|traffic|shuttle|(?:nois|leak|beep|chim|rattl|squeak|squeal|clunk|grind|shak|vibrat|wiper|brak)\w*)\b"
+    r"\b(?:alarm|traffic|shuttle|oil|tires?|labor|alignment|engine|transmission|(?:repair|inspect|diagnos"
+    r"|nois|leak|beep|chim|rattl|squeak|squeal|clunk|grind|shak|vibrat|wiper|brak)\w*)\b"
 )
 
 #: Where one of the words has another meaning, which needs no person.

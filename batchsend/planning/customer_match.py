@@ -71,6 +71,8 @@ class Verdict(NamedTuple):
 
 def searches_of(person: Person) -> Iterator[Search]:
     """The questions to ask, the most telling first. Each is asked only if those before found nobody."""
+    if not API_UUID.fullmatch(person.department_uuid):
+        return
     terms = [(Field.CUSTOMER_KEY, person.customer_key), (Field.VIN, person.vin[-VIN_ENDING:])]
     for field, term in (*terms, *((Field.PHONE, phone) for phone in person.phones)):
         if field in person.search_by and 0 < len(term) <= LONGEST_TERM:
@@ -87,6 +89,8 @@ def find_match(person: Person, answers: Callable[[Search], Found | None]) -> Ver
         verdict = _judge(person, search.field, found)
         if verdict is not None:
             return verdict
+    if not API_UUID.fullmatch(person.department_uuid):
+        return Verdict(Match.NONE, why="the row has no id of a department of myKaarma")
     if not searches:
         return Verdict(Match.NONE, why="the row has no customer number, VIN or phone to look for")
     return Verdict(Match.NONE, why=f"myKaarma has no customer with this {_listed(searches)}")

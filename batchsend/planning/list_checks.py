@@ -36,7 +36,7 @@ _LONGEST_TOTAL = 30
 #: tools write below the header, is not an identifier.
 API_UUID = re.compile(r"(?![_-]+$)[A-Za-z0-9_-]{1,128}")
 #: A customer's number in a dealership's system (DMS), such as 5760069. It passes as an id of myKaarma.
-_dms_number = re.compile(r"\d{1,10}")
+DMS_NUMBER = re.compile(r"\d{1,10}")
 #: Headers of columns that say who may be texted, as `variable_name` gives them, without underscores.
 _consent_header = re.compile(
     r"(?:sms|text|texting|marketing)?opt(?:ed)?(?:in|out)(?:status|flag|date|sms|texts?)?"
@@ -101,7 +101,7 @@ def _has_digit(text: str) -> bool:
 
 def look_like_dms_numbers(ids: Iterable[str]) -> bool:
     """Whether most of the filled ids are short and all digits, as a dealership's system numbers its customers."""
-    filled = [_dms_number.fullmatch(one) is not None for one in ids if one]
+    filled = [DMS_NUMBER.fullmatch(one) is not None for one in ids if one]
     return sum(filled) * 2 > len(filled)
 
 

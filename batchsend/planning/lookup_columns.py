@@ -21,7 +21,7 @@ from batchsend.lists.headers import match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.mykaarma.customer_search import Field, Found, Search, phone_digits
 from batchsend.planning.customer_match import Match, Person, Verdict, find_match, usable_key, usable_vin
-from batchsend.planning.list_checks import look_like_dms_numbers
+from batchsend.planning.list_checks import API_UUID, DMS_NUMBER, look_like_dms_numbers
 
 _KEYS = (
     "customerkey",
@@ -263,6 +263,15 @@ def persons(
             search_by=columns.search_by,
             **values,
         )
+
+
+def given_ids(frame: pd.DataFrame, headers: Sequence[str]) -> list[str]:
+    """The ids that a list has already, such as one that a person has added to an earlier result; "" for none."""
+    position = next(
+        (at for at, one in enumerate(headers) if match_key(one) == match_key("customer_uuid")), None
+    )
+    cells = _column(frame, position)
+    return [cell if API_UUID.fullmatch(cell) and not DMS_NUMBER.fullmatch(cell) else "" for cell in cells]
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from batchsend.messages.keys import keys_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.messages.sms import is_blank, normalize, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
-from batchsend.planning.customer_match import Match
+from batchsend.mykaarma.customer_search import Candidate
+from batchsend.planning.customer_match import Match, Verdict
 from batchsend.planning.duplicates import repeats
 from batchsend.planning.list_checks import API_UUID, rows_that_repeat_the_header, rows_with_a_total
-from batchsend.planning.lookup_columns import NO_LOOKUP, persons
+from batchsend.planning.lookup_columns import NO_LOOKUP, given_ids, persons
 from batchsend.planning.recipient_clock import read_clock
 from batchsend.planning.resend import already, latest_outcome
 from batchsend.planning.row_frame import (
@@ -90,10 +91,12 @@ def look_up_customer(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
     if roles.lookup is None:
         return NOTHING
     department = context.campaign.department_uuid or roles.department_uuid or 0
-    people = persons(
-        context.list_frame(rows), roles.lookup, department, context.campaign.recipients.default_region
-    )
-    verdicts = [lookup.verdict(person) for person in people]
+    frame, region = context.list_frame(rows), context.campaign.recipients.default_region
+    people, given = persons(frame, roles.lookup, department, region), given_ids(frame, context.headers)
+    verdicts = [
+        Verdict(Match.ONE, Candidate(own)) if own else lookup.verdict(person)
+        for own, person in zip(given, people, strict=True)
+    ]
     ids = ["" if one.customer is None else one.customer.uuid for one in verdicts]
     found = columns(
         rows, code=[_LOOKUP_CODES[one.match] for one in verdicts], description=[one.why for one in verdicts]

@@ -39,17 +39,23 @@ class CampaignLookup:
         self._on_wait = on_wait
 
     def __call__(self, campaign: Campaign, sources: Sources) -> CustomerLookup:
-        people, pace = _people(campaign, sources), pace_of(campaign.sending)
+        people, pace = (
+            _people(campaign, sources),
+            pace_of(campaign.sending, one_department=campaign.department_uuid is not None),
+        )
         with ExitStack() as stack:
-            answers = Answers(self._ledger(stack), self._settings.base_url)
+            answers = Answers(self._ledger(stack), self._settings.base_url, must_keep=False)
             return CustomerLookup(answers, self._look_up(people, sources.customers.rows, answers, pace))
 
     def _ledger(self, stack: ExitStack) -> Ledger | None:
-        """The ledger, if it can be written here."""
+        """The ledger, if there is one that can be written here. A preview creates none."""
         ledger = None
         with suppress(LedgerError):
-            ledger = open_ledger(self._ledger_url)
-            stack.callback(ledger.close)
+            existing = open_for_reading(self._ledger_url)
+            if existing is not None:
+                existing.close()
+                ledger = open_ledger(self._ledger_url)
+                stack.callback(ledger.close)
         return ledger
 
     def _look_up(

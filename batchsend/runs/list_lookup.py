@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from batchsend.messages.phones import phone
 from batchsend.mykaarma.customer_search import Candidate, Field, Search
 from batchsend.mykaarma.reader import ApiReader
 from batchsend.planning.customer_match import Match, Person, Verdict, find_match
-from batchsend.planning.list_checks import API_UUID
-from batchsend.planning.lookup_columns import LookupColumns, persons
+from batchsend.planning.lookup_columns import LookupColumns, given_ids, persons
 from batchsend.reports.list_file import write_list
 from batchsend.runs.customer_lookup import Answers, LookupPace, look_up
 from batchsend.sending.pacing import Pause
@@ -35,8 +33,6 @@ ADDED = (
     "match_note",
 )
 _MATCHED_BY = {Field.CUSTOMER_KEY: "customer number", Field.VIN: "VIN", Field.PHONE: "phone"}
-#: As many digits have a customer's numbers in a dealership's system; myKaarma's ids are longer.
-_dms_number = re.compile(r"\d{1,10}")
 
 
 @dataclass(frozen=True)
@@ -63,14 +59,8 @@ class ListLookup:
                     yield person
 
     def given_ids(self, frame: pd.DataFrame) -> list[str]:
-        """The ids that the list has already, such as one that a person has added to an earlier result."""
-        position = self._our_columns().get(match_key("customer_uuid"))
-        if position is None:
-            return [""] * len(frame)
-        cells = frame.iloc[:, position]
-        return [
-            cell if API_UUID.fullmatch(cell) and not _dms_number.fullmatch(cell) else "" for cell in cells
-        ]
+        """The ids that the list has already; "" for none."""
+        return given_ids(frame, self.customers.headers)
 
     def _our_columns(self) -> Mapping[str, int]:
         """The columns of the list that are named as those that a look-up adds."""

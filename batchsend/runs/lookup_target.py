@@ -88,7 +88,7 @@ def of_loaded(campaign: Campaign, named: Lookup, ledger: str | None) -> LookupTa
     return LookupTarget(
         lookup=lookup,
         settings=start.settings,
-        pace=pace_of(campaign.sending),
+        pace=pace_of(campaign.sending, one_department=campaign.department_uuid is not None),
         ledger_url=start.ledger_url,
         usual_output=campaign.directory / "results" / f"{campaign.stem}-lookup.xlsx",
         inputs=tuple(inputs_of(campaign)),

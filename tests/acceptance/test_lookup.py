@@ -53,6 +53,7 @@ def test_preview_and_send_judge_alike(world: World, sandbox: Sandbox) -> None:
     assert preview.code == 1, preview
     assert judged(world.folder / "previews" / "campaign.xlsx") == EXPECTED
     assert sandbox.texts() == {}
+    assert not list(world.folder.rglob("ledger.db"))
     done = world.send()
     assert done.code == 1, done
     assert judged(world.folder / "results" / "campaign-1.xlsx") == EXPECTED
@@ -62,6 +63,15 @@ def test_preview_and_send_judge_alike(world: World, sandbox: Sandbox) -> None:
     assert sandbox.texts() == {"u-ann": 1}
     why = world.workbook()[3]["errorDescriptions"]
     assert why == "myKaarma has 2 customers with this phone"
+
+
+def test_an_id_that_a_person_filled_in_is_taken(world: World, sandbox: Sandbox) -> None:
+    world.write_list(
+        [{**row, "customer_uuid": ""} for row in ROWS[:1]] + [{**ROWS[1], "customer_uuid": "u-mary"}]
+    )
+    done = world.send()
+    assert done.code == 0, done
+    assert sandbox.texts() == {"u-ann": 1, "u-mary": 1}
 
 
 def test_a_rehearsal_needs_no_credentials_and_takes_what_is_known(world: World) -> None:
