@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from web_client import Clicker, Served, serving
 from world import BATCHSEND, World
 
+#: Seconds that a person reads the question before sending.
+_READS = 2.0
 #: The size of the terminal: lines and columns.
 _SCREEN = (40, 120)
 _CAMPAIGN = "/campaign/here/campaign"
@@ -151,12 +153,16 @@ def send(face: str, folder: Path, base_url: str, *options: str) -> Sent:
 
 
 def _send_by_web(folder: Path, base_url: str) -> Sent:
-    """Checks and sends in the console, and watches the run's page. Its time is from the click to the job's end."""
+    """Checks and sends in the console, and watches the run's page. Its time is from the click to the job's end.
+
+    Before the click, a person reads the question and types the number of texts.
+    """
     with _console(folder, base_url) as (served, clicker):
         address, _ = clicker.check(_CAMPAIGN)
         asked = clicker.get(f"{address}/send")
         texts = re.search(r"All: ([\d,]+)", asked.plain)
         assert texts is not None, asked.plain
+        time.sleep(_READS)
         form = {"choice": "all", "number": texts[1], "sure": "yes"}
         entered = time.time()
         begun = clicker.submit(f"{address}/send", form)

@@ -30,7 +30,7 @@ from batchsend.ledger.bulk import insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import add_opted_out
 from batchsend.ledger.plan_import import restore_opened
-from batchsend.ledger.replies import record_replies
+from batchsend.ledger.reply_recording import record_replies
 from batchsend.ledger.schema import messages, superseded, updates
 from batchsend.ledger.update_matching import (
     Place,

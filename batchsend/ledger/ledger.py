@@ -165,8 +165,8 @@ class Ledger:
         """A new connection to PostgreSQL, to be closed by the caller. Each statement is a durable transaction."""
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.detach()
-        for name, value in settings.items():
-            connection.execute(select(func.set_config(name, value, False)))
+        if settings:
+            connection.execute(select(*(func.set_config(*setting, False) for setting in settings.items())))
         return connection
 
     def ledger_id(self) -> str:
@@ -219,13 +219,9 @@ class Ledger:
 
     def counts(self, run_id: int) -> dict[str, int]:
         """Status -> number of rows of a run."""
-        query = (
-            select(messages.c.status, func.count())
-            .where(messages.c.run_id == run_id)
-            .group_by(messages.c.status)
-        )
+        by_status = select(messages.c.status, func.count()).group_by(messages.c.status)
         with self.read() as connection:
-            return dict(connection.execute(query).all())
+            return dict(connection.execute(by_status.where(messages.c.run_id == run_id)).all())
 
     def request_stop(self, run_id: int, by: str, *, for_good: bool = False) -> None:
         """Asks the processes that send this run to finish their requests in flight and end. `by`: who asks.
@@ -316,12 +312,9 @@ class Ledger:
 
     def end_start(self, start_id: int, exit_code: int, ending: str) -> None:
         """Records how a start ended."""
+        end = {"ended_at": to_text(now()), "exit_code": exit_code, "ending": ending}
         with self.write() as connection:
-            connection.execute(
-                update(starts)
-                .where(starts.c.id == start_id)
-                .values(ended_at=to_text(now()), exit_code=exit_code, ending=ending)
-            )
+            connection.execute(update(starts).where(starts.c.id == start_id).values(end))
 
 
 def _campaign(row: Mapping[Any, Any]) -> CampaignRecord:
@@ -387,10 +380,8 @@ def _insert_start(connection: Connection, run_id: int, start: StartRecord) -> in
 def _close_runs(connection: Connection, campaign_id: int) -> dict[int, int]:
     """Gives up the untried rows of the campaign's runs. Returns run number -> rows closed."""
     waiting = and_(messages.c.campaign_id == campaign_id, messages.c.status == Status.PENDING)
-    closed = connection.execute(
-        select(messages.c.run_id, func.count()).where(waiting).group_by(messages.c.run_id)
-    )
-    counts: dict[int, int] = dict(closed.all())
+    by_run = select(messages.c.run_id, func.count()).where(waiting).group_by(messages.c.run_id)
+    counts: dict[int, int] = dict(connection.execute(by_run).all())
     _give_up(connection, waiting)
     of_campaign = starts.c.run_id.in_(select(runs.c.id).where(runs.c.campaign_id == campaign_id))
     connection.execute(

@@ -290,12 +290,14 @@ def add_opted_out(connection: Connection, run_id: int, rows: Collection[int], mo
         _add(connection, [request], scope_of_answer(row.base_url), OptOutSource.ANSWER, person, moment)
 
 
-def add_replied(connection: Connection, request: OptOutRequest, scope: str, moment: datetime) -> int | None:
+def add_replied(
+    connection: Connection, request: OptOutRequest, scope: str, person: Person, moment: datetime
+) -> int | None:
     """Adds a customer who asked for no more texts, in the transaction that records the reply.
 
     Returns the id of the entry, or of an earlier one for this customer or phone.
     """
-    _add(connection, [request], scope, OptOutSource.REPLY, this_person(), moment)
+    _add(connection, [request], scope, OptOutSource.REPLY, person, moment)
     named = [
         column == value
         for column, value in (

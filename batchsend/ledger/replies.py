@@ -1,44 +1,30 @@
-"""The texts that customers sent: each is stored once, with the text that it answers, and STOP becomes an opt-out."""
+"""The texts that customers sent, as people read them: with the texts that they answer, and what became of them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
-from batchsend.ledger.bulk import in_chunks, insert_into
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.optouts import EVERYWHERE, OptOutRequest, add_replied, scope_of_answer
+from batchsend.ledger.optouts import (
+    OptOutRequest,
+    scope_of_answer,
+)
+from batchsend.ledger.purged_phones import is_purged
 from batchsend.ledger.schema import campaigns, messages, optouts, replies, runs, superseded
 from batchsend.ledger.update_matching import Send
-from batchsend.messages.stop_words import Meaning, meaning_of
+from batchsend.messages.stop_words import Meaning
 from batchsend.mykaarma.conversation import ConversationQuery
-from batchsend.mykaarma.replies import CustomerText
-from batchsend.statuses import IN_FLIGHT, MAY_HAVE_REACHED
-from batchsend.utils.timestamps import from_text, to_text
+from batchsend.statuses import MAY_HAVE_REACHED
+from batchsend.utils.timestamps import to_text
 from batchsend.utils.wording import reply_count
 
-#: A reply answers the latest text of this time.
-ANSWERED_WITHIN = timedelta(days=30)
-#: How much the API's clock may be behind this computer's.
-CLOCK_BEHIND = timedelta(minutes=10)
-_IN_VALUES = 500
 #: How many characters of a request stand in the reason of an opt-out.
 _LONGEST_WORDS = 80
-
-
-class _Text(NamedTuple):
-    """A text that a reply may answer."""
-
-    customer_uuid: str
-    send: Send
-    sent_at: str
-    phone: str
-    base_url: str
-    campaign: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +35,7 @@ class StoredReply:
     """
 
     id: int
+    base_url: str
     received_at: str
     customer_uuid: str
     phone: str
@@ -59,11 +46,30 @@ class StoredReply:
     campaign: str | None
     sent_at: str | None
     sent_body: str | None
+    sent_phone: str
     opted_out: bool
     handled_at: str | None
     handled_by: str | None
     handled_as: str | None
     purged_at: str | None
+
+    @property
+    def opt_out(self) -> OptOutRequest:
+        """The opt-out of this customer, with the words."""
+        words = " ".join((self.body or "").split())
+        shown = words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}..."
+        about = f" to {self.campaign}, run {self.run_id}, row {self.row}" if self.run_id is not None else ""
+        return OptOutRequest(self.customer_uuid, self.phone or self.sent_phone, f'answered "{shown}"{about}')
+
+    @property
+    def number(self) -> str:
+        """The customer's phone (E.164), or the one that was texted; "" if neither is known."""
+        return self.phone or ("" if is_purged(self.sent_phone) else self.sent_phone)
+
+    @property
+    def scope(self) -> str:
+        """Where an opt-out by this reply applies."""
+        return scope_of_answer(self.base_url)
 
     @property
     def needs_you(self) -> bool:
@@ -108,13 +114,15 @@ class StoredReply:
 
 def replies_to(ledger: Ledger, run_ids: Collection[int]) -> list[StoredReply]:
     """The replies to the texts of these runs, oldest first."""
-    return _find(ledger, replies.c.run_id.in_(run_ids))
+    with ledger.read() as connection:
+        return find(connection, replies.c.run_id.in_(run_ids))
 
 
 def replies_of(ledger: Ledger, *, customer_uuid: str | None, phone: str | None) -> list[StoredReply]:
     """The replies of this customer or from this phone (E.164), oldest first."""
     named = or_(replies.c.customer_uuid == customer_uuid, replies.c.phone == phone)
-    return _find(ledger, named)
+    with ledger.read() as connection:
+        return find(connection, named)
 
 
 def latest_replies(ledger: Ledger, most: int) -> list[StoredReply]:
@@ -123,7 +131,9 @@ def latest_replies(ledger: Ledger, most: int) -> list[StoredReply]:
         (and_(replies.c.meaning.in_([Meaning.UNCLEAR, Meaning.START]), replies.c.handled_at.is_(None)), 0),
         else_=1,
     )
-    found = _find(ledger, replies.c.id.is_not(None), order=(first, replies.c.received_at.desc()), most=most)
+    order = (first, replies.c.received_at.desc())
+    with ledger.read() as connection:
+        found = find(connection, replies.c.id.is_not(None), order=order, most=most)
     return sorted(found, key=lambda reply: not reply.needs_you)
 
 
@@ -135,13 +145,13 @@ class ReplyCounts(NamedTuple):
     unclear: int
 
     def sentence(self) -> str:
-        """`12 replies: 2 ask for no more texts, 1 is unclear and needs you.`"""
+        """`12 replies: 2 ask for no more texts, 1 is unclear and needs attention.`"""
         parts = []
         if self.stops:
             parts.append(f"{self.stops:,} {'asks' if self.stops == 1 else 'ask'} for no more texts")
         if self.unclear:
             verbs = ("is", "needs") if self.unclear == 1 else ("are", "need")
-            parts.append(f"{self.unclear:,} {verbs[0]} unclear and {verbs[1]} you")
+            parts.append(f"{self.unclear:,} {verbs[0]} unclear and {verbs[1]} attention")
         return (
             f"{reply_count(self.replies)}: {', '.join(parts)}." if parts else f"{reply_count(self.replies)}."
         )
@@ -209,8 +219,8 @@ def replies_by_row(ledger: Ledger, run_id: int) -> dict[int, RowReplies]:
     return found
 
 
-def _find(
-    ledger: Ledger,
+def find(
+    connection: Connection,
     condition: ColumnElement[bool],
     order: Iterable[Any] = (replies.c.received_at,),
     most: int | None = None,
@@ -223,6 +233,7 @@ def _find(
     of_send = [
         and_(*(table.c[name] == replies.c[name] for name in Send._fields)) for table in (messages, superseded)
     ]
+    phones = [table.c[name] for table in (messages, superseded) for name in ("phone", "phone_hash")]
     own = [replies.c[name] for name in StoredReply.__slots__ if name in replies.c]
     query = (
         select(
@@ -230,6 +241,7 @@ def _find(
             campaigns.c.name.label("campaign"),
             func.coalesce(messages.c.sent_at, superseded.c.sent_at).label("sent_at"),
             func.coalesce(messages.c.body, superseded.c.body).label("sent_body"),
+            func.coalesce(*phones, "").label("sent_phone"),
             opted_out.label("opted_out"),
         )
         .outerjoin(runs, runs.c.id == replies.c.run_id)
@@ -240,115 +252,4 @@ def _find(
         .order_by(*order, replies.c.id)
         .limit(most)
     )
-    with ledger.read() as connection:
-        return [StoredReply(**row) for row in connection.execute(query).mappings()]
-
-
-# --- recording
-
-
-def record_replies(
-    connection: Connection, texts: Sequence[CustomerText], moment: datetime
-) -> dict[str, Send | None]:
-    """Stores customers' texts that are not stored yet; a request to stop becomes an opt-out in the same transaction.
-
-    Returns message UUID -> the request that it answers, also of those that were stored before.
-    """
-    sent = _sent_to(connection, {text.customer_uuid for text in texts} - {""}, moment)
-    answered: dict[str, Send | None] = {}
-    # In one order, so that two receivers do not wait for each other.
-    for text in sorted(texts, key=lambda text: text.message_uuid):
-        answer_to = _answered(sent.get(text.customer_uuid, ()), text.at or moment)
-        _record(connection, text, answer_to, moment)
-        answered[text.message_uuid] = answer_to.send if answer_to is not None else None
-    return answered
-
-
-def _sent_to(connection: Connection, customers: Collection[str], moment: datetime) -> dict[str, list[_Text]]:
-    """Customer -> the texts that they may have received lately, oldest first."""
-    since = to_text(moment - 2 * ANSWERED_WITHIN)
-    found: dict[str, list[_Text]] = {}
-    for chunk in in_chunks(sorted(customers), _IN_VALUES):
-        every = union_all(*(_texts(table, chunk, since) for table in (messages, superseded))).subquery()
-        for customer, run_id, row, generation, *facts in connection.execute(
-            select(every).order_by(every.c.sent_at)
-        ):
-            found.setdefault(customer, []).append(_Text(customer, Send(run_id, row, generation), *facts))
-    return found
-
-
-def _texts(table: Any, customers: Sequence[str], since: str) -> Select[Any]:
-    return (
-        select(
-            table.c.customer_uuid,
-            table.c.run_id,
-            table.c.row,
-            table.c.generation,
-            table.c.sent_at,
-            func.coalesce(table.c.phone, table.c.phone_hash, "").label("phone"),
-            campaigns.c.base_url,
-            campaigns.c.name,
-        )
-        .join(campaigns, campaigns.c.id == table.c.campaign_id)
-        .where(
-            table.c.customer_uuid.in_(customers),
-            table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
-            table.c.sent_at >= since,
-        )
-    )
-
-
-def _answered(sent: Sequence[_Text], at: datetime) -> _Text | None:
-    """The text that a reply of this time answers: the latest one, of a real API if there is one.
-
-    A trial's texts must not keep a real customer's request to stop from reaching everywhere.
-    """
-    first, last = to_text(at - ANSWERED_WITHIN), to_text(at + CLOCK_BEHIND)
-    possible = [text for text in sent if first <= text.sent_at <= last]
-    real = [text for text in possible if scope_of_answer(text.base_url) == EVERYWHERE]
-    return next(reversed(real or possible), None)
-
-
-def _record(connection: Connection, text: CustomerText, answer_to: _Text | None, moment: datetime) -> None:
-    base_url = answer_to.base_url if answer_to is not None else ""
-    meaning = Meaning.UNCLEAR if text.body is None else meaning_of(text.body)
-    values = {
-        "base_url": base_url,
-        "message_uuid": text.message_uuid,
-        "customer_uuid": text.customer_uuid,
-        "phone": text.phone,
-        "received_at": to_text(min(text.at or moment, moment)),
-        "recorded_at": to_text(moment),
-        "body": text.body,
-        "meaning": meaning,
-        **(dict.fromkeys(Send._fields) if answer_to is None else answer_to.send._asdict()),
-    }
-    insert = insert_into(connection, replies)
-    # An event may come without the words, and again with them.
-    statement = insert.on_conflict_do_update(
-        index_elements=["base_url", "message_uuid"],
-        set_={"body": insert.excluded.body, "meaning": insert.excluded.meaning},
-        where=and_(
-            replies.c.body.is_(None), replies.c.purged_at.is_(None), insert.excluded.body.is_not(None)
-        ),
-    ).returning(replies.c.id)
-    new = connection.scalar(statement, values)
-    if new is not None and meaning is Meaning.STOP:
-        _opt_out(connection, new, text, answer_to, from_text(str(values["received_at"])))
-
-
-def _opt_out(
-    connection: Connection, reply: int, text: CustomerText, answer_to: _Text | None, moment: datetime
-) -> None:
-    """Adds the customer and the phone to the opt-outs, with the words."""
-    words = " ".join((text.body or "").split())
-    shown = words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}..."
-    about, phone, scope = "", text.phone, EVERYWHERE
-    if answer_to is not None:
-        about = f" to {answer_to.campaign}, run {answer_to.send.run_id}, row {answer_to.send.row}"
-        phone, scope = phone or answer_to.phone, scope_of_answer(answer_to.base_url)
-    if not text.customer_uuid and not phone:
-        return
-    request = OptOutRequest(text.customer_uuid, phone, f'answered "{shown}"{about}')
-    optout = add_replied(connection, request, scope, moment)
-    connection.execute(update(replies).where(replies.c.id == reply).values(optout_id=optout))
+    return [StoredReply(**row) for row in connection.execute(query).mappings()]

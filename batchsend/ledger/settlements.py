@@ -78,13 +78,13 @@ def record_reading(
         # Read after the texts: a text whose message becomes known in between counts in both ways.
         recorded = _recorded(connection, {message.uuid for message in read.messages})
         decided = settle([*texts.values()], read.messages, recorded, facts, read.clock_ahead)
-        found = {send: decided[position] for position, send in enumerate(texts) if position in decided}
-        generations = lock_rows(connection, {send.place for send in found})
-        found = {send: message for send, message in found.items() if send.place in generations}
-        deliver(connection, {send: [_update(message, at)] for send, message in found.items()}, generations)
-        _note_search(
-            connection, [send for send, text in texts.items() if text.wanted and send not in found], at
-        )
+        ours = lock_rows(connection, {send.place for send, text in texts.items() if text.wanted})
+        free = [
+            (n, send) for n, (send, text) in enumerate(texts.items()) if text.wanted and send.place in ours
+        ]
+        found = {send: decided[position] for position, send in free if position in decided}
+        deliver(connection, {send: [_update(message, at)] for send, message in found.items()}, ours)
+        _note_search(connection, [send for _, send in free if send not in found], at)
     return [_outcome(message).status for message in found.values()]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from batchsend.errors import CampaignError, RowProblem, TemplateError
 from batchsend.lists.headers import ColumnIndex
-from batchsend.messages.template import MessageTemplate
-from batchsend.messages.template_mistakes import corrected, is_expression
+from batchsend.messages.template import IS_BLANK, MessageTemplate
+from batchsend.messages.template_mistakes import corrected, is_expression, reference_to
 from batchsend.statuses import Code
 
 _KEY = "`recipients.where`"
@@ -24,10 +24,11 @@ class Condition:
     #: Indexes of the list's columns that the expression uses.
     uses: frozenset[int]
 
-    def __init__(self, source: str, template: MessageTemplate) -> None:
+    def __init__(self, source: str, template: MessageTemplate, columns: ColumnIndex) -> None:
         self.source = source
         self.uses = template.uses
         self._template = template
+        self._columns = columns
 
     @classmethod
     def of(cls, source: str, headers: Sequence[str], path: Path) -> Condition:
@@ -44,7 +45,7 @@ class Condition:
             raise _error(path, *error.problems) from None
         if not template.uses:
             raise _error(path, 'the expression uses no column of the list; write one such as model == "CR-V"')
-        return cls(source, template)
+        return cls(source, template, ColumnIndex(headers))
 
     def holds(self, cells: Sequence[str]) -> bool:
         """Whether the row gets a text. `cells` are in the order of the headers; '' is blank.
@@ -55,7 +56,16 @@ class Condition:
         try:
             return bool(self._template.render(cells))
         except RowProblem as problem:
-            raise RowProblem(Code.TEMPLATE_ERROR, f"{_KEY}: {_without_template(problem)}") from None
+            raise RowProblem(Code.TEMPLATE_ERROR, f"{_KEY}: {self._words(problem)}") from None
+
+    def _words(self, problem: RowProblem) -> str:
+        """The problem in the words of a condition, which has one line and prints nothing."""
+        if problem.code is Code.MISSING_VALUE:
+            header = problem.description.rpartition(IS_BLANK)[0]
+            name = reference_to(self._columns, self._columns.with_header(header)[0])
+            skip = f"begin the expression with `{name} and ...` to skip such rows"
+            return f"{header}{IS_BLANK}: fill the cell, or {skip}"
+        return problem.description.removeprefix(_LINE).replace("the template ", "the expression ", 1)
 
 
 def _syntax_problem(source: str, headers: Sequence[str]) -> str:
@@ -65,15 +75,6 @@ def _syntax_problem(source: str, headers: Sequence[str]) -> str:
     if source.lstrip().startswith(("{{", "{%")):
         return 'write the expression without braces, such as model == "CR-V"'
     return 'this is not one expression; write one such as model == "CR-V" and mileage | number >= 30000'
-
-
-def _without_template(problem: RowProblem) -> str:
-    """The problem in the words of a condition, which has one line and prints nothing."""
-    if problem.code is Code.MISSING_VALUE:
-        blank = problem.description.partition(", and the template")[0]
-        name = blank.partition("` is blank")[0].removeprefix("`")
-        return f"{blank}: fill the cell, or begin the expression with `{name} and ...` to skip such rows"
-    return problem.description.removeprefix(_LINE).replace("the template ", "the expression ", 1)
 
 
 def _error(path: Path, *problems: str) -> CampaignError:

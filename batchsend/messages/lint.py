@@ -89,10 +89,7 @@ def _links(text: str) -> Iterator[tuple[str, str, bool]]:
 
 def _short_link(text: str, _: LintContext) -> Iterator[str]:
     for _scheme, host, _path in _links(text):
-        labels = host.split(".")
-        for shortener in _known("shorteners") & {
-            ".".join(labels[start:]) for start in range(len(labels) - 1)
-        }:
+        for shortener in _shorteners_of(host):
             yield f"Carriers block links of public shorteners such as {shortener}."
 
 
@@ -100,8 +97,15 @@ def _plain_link(text: str, _: LintContext) -> Iterator[str]:
     for scheme, host, has_path in _links(text):
         ending = host.rpartition(".")[2]
         is_link = ending in _known("endings") or (has_path and ending in _known("endings_with_path"))
-        if scheme == "http://" or (not scheme and is_link and host not in _known("names_with_dot_com")):
+        is_known = host in _known("names_with_dot_com") or bool(_shorteners_of(host))
+        if not is_known and (scheme == "http://" or (not scheme and is_link)):
             yield f"The link {scheme}{host} does not begin with https://."
+
+
+def _shorteners_of(host: str) -> frozenset[str]:
+    """The shorteners that a host belongs to: it, or a domain above it."""
+    labels = host.split(".")
+    return _known("shorteners") & {".".join(labels[start:]) for start in range(len(labels) - 1)}
 
 
 # Words

@@ -25,7 +25,10 @@ from batchsend.messages.template_check import Findings, check, read
 from batchsend.messages.template_mistakes import ROW, plain_message
 from batchsend.statuses import Code
 
-__all__ = ["MessageTemplate", "RowProblem"]
+__all__ = ["IS_BLANK", "MessageTemplate", "RowProblem"]
+
+#: What follows the header of a blank cell in the problem of a row.
+IS_BLANK = " is blank"
 
 
 class MessageTemplate:
@@ -52,11 +55,10 @@ class MessageTemplate:
         self._columns = columns
         self._globals = dict(template.environment.globals)
         self._variables = tuple(
-            (name, index, _blank(f"`{name}`", columns.headers[index]))
-            for name, index in findings.variables.items()
+            (name, index, _blank(columns.headers[index])) for name, index in findings.variables.items()
         )
         self._needs_row = findings.needs_row
-        self._row_blanks = tuple(_blank(f'`{ROW}["{header}"]`', header) for header in columns.headers)
+        self._row_blanks = tuple(map(_blank, columns.headers))
 
     @classmethod
     def load(cls, path: Path, columns: Sequence[str]) -> MessageTemplate:
@@ -151,8 +153,8 @@ class _Row:
         return self._values[found[0]] or self._blanks[found[0]]
 
 
-def _blank(name: str, header: str) -> BlankCell:
-    return blank_cell(f"{name} is blank (column {header})")
+def _blank(header: str) -> BlankCell:
+    return blank_cell(f"{header}{IS_BLANK}")
 
 
 def _fingerprint(main: str, sources: dict[str, str]) -> str:

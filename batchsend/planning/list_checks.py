@@ -116,6 +116,8 @@ def unused_phone_columns(frame: pd.DataFrame, used: Collection[int], region: str
         for position, header in enumerate(frame.columns)
         if position not in used
         and "fax" not in header.casefold()
+        # What a look-up has found, beside the list's own columns.
+        and not header.startswith("found_")
         and _holds_phones(frame.iloc[:, position], region)
     ]
 

@@ -68,6 +68,11 @@ def of_campaign(
     campaign = load_campaign(file)
     if list_ is not None or rate is not None:
         campaign = campaign.with_overrides(list=list_, rate=rate)
+    return of_loaded(campaign, named, ledger)
+
+
+def of_loaded(campaign: Campaign, named: Lookup, ledger: str | None) -> LookupTarget:
+    """The list of a campaign that is read already. Raises `BatchsendError`."""
     refuse_sample_ids(campaign)
     start = prepare(campaign, ledger=ledger)
     campaign = with_newest_list(campaign)

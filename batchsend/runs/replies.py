@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from batchsend.errors import StoppedError
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.replies import ANSWERED_WITHIN, CLOCK_BEHIND, record_replies, texted_since
+from batchsend.ledger.replies import texted_since
+from batchsend.ledger.reply_recording import ANSWERED_WITHIN, CLOCK_BEHIND, record_replies
 from batchsend.mykaarma.conversation import ConversationClient, ConversationMessage, ConversationQuery, oldest
 from batchsend.mykaarma.reading import NotRead
 from batchsend.mykaarma.replies import CustomerText, customer_text

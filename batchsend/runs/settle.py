@@ -44,8 +44,8 @@ from batchsend.utils.timestamps import now
 
 #: The most pages of one conversation that are read.
 _MOST_PAGES = 10
-#: How often one question is asked before all are given up.
-_MOST_TRIES = 5
+#: How often one question is asked before all are given up, and the longest wait between, in seconds.
+_MOST_TRIES, _LONGEST_WAIT = 5, 60.0
 _DEFAULT_RATE = 10.0
 #: `lastMessageReceivedOn` has whole seconds, so this asks also for the other messages of the oldest second.
 _WHOLE_SECOND = timedelta(seconds=1)
@@ -74,8 +74,14 @@ class Settlement:
 
     def as_json(self) -> dict[str, Any]:
         """What was found, for programs."""
-        found: dict[str, int] = {str(status): count for status, count in self.statuses.items()}
-        return {"unknown": self.unknown, **found, "not_found": self.not_found, "stopped": self.stopped}
+        return {
+            "unknown": self.unknown,
+            "found": self.settled,
+            **{str(status): count for status, count in self.statuses.items()},
+            "not_found": self.not_found,
+            "not_read": self.unread.total(),
+            "stopped": self.stopped,
+        }
 
     @property
     def settled(self) -> int:
@@ -108,7 +114,9 @@ def access_of(found: Found) -> Credentials:
     if settings.base_url != record.base_url:
         raise SettingsError(
             f"Run {found.run.id} was sent to {record.base_url}, but MYKAARMA_BASE_URL is {settings.base_url}. Set it "
-            f"to {record.base_url} to look there. Nothing was changed."
+            f"to {record.base_url} to look there. Nothing was changed.",
+            on_page="This run was sent to another address than the one that is set now, so its texts cannot be "
+            "looked for. Ask the person who looks after batchsend.",
         )
     return require_credentials(settings)
 
@@ -199,8 +207,10 @@ def asking_patiently(client: ConversationClient, rate: float) -> Ask:
                 raise StoppedError(answer.reason)
             if not isinstance(answer, RetryLater):
                 return answer
-            if tries < _MOST_TRIES:
-                await asyncio.sleep(answer.retry_after or backoff(tries, jitter))
+            wait = answer.retry_after or backoff(tries, jitter)
+            if tries == _MOST_TRIES or wait > _LONGEST_WAIT:
+                break
+            await asyncio.sleep(wait)
         assert isinstance(answer, RetryLater)  # noqa: S101
         raise StoppedError(f"{answer.reason}. {answer.advice}")
 

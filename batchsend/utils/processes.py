@@ -63,6 +63,17 @@ class ChildProcess:
     def poll(self) -> int | None:
         return self._process.poll()
 
+    def tell(self, line: str) -> bool:
+        """Gives an attached process a last line on its standard input; returns whether it was there to get it."""
+        if self._process.stdin is None or self.poll() is not None:
+            return False
+        try:
+            with self._process.stdin as stdin:
+                stdin.write(line.encode())
+        except OSError:
+            return False
+        return True
+
     def release(self) -> None:
         """Closes the standard input of an attached process."""
         if self._process.stdin is not None:

@@ -27,12 +27,16 @@ _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+", re.ASCII)
 
 
 class Kind(Enum):
-    """What a field looks like. `LINES`: several texts, one a line; `PAIRS`: lines such as `name: value`."""
+    """What a field looks like. `LINES`: several texts, one a line; `PAIRS`: lines such as `name: value`.
+
+    `CHOICES`: any number of the options, each with a checkbox.
+    """
 
     NUMBER = auto()
     DURATION = auto()
     TEXT = auto()
     CHOICE = auto()
+    CHOICES = auto()
     LINES = auto()
     PAIRS = auto()
 
@@ -57,6 +61,10 @@ class KeyField:
         """The name of the field with the unit of a length of time."""
         return f"{self.name}.unit"
 
+    def box(self, option: str) -> str:
+        """Returns the name of the checkbox of an option."""
+        return f"{self.name}.{option}"
+
     @property
     def kind_name(self) -> str:
         return self.kind.name.lower()
@@ -75,6 +83,9 @@ class KeyField:
                 return {self.name: number, self.unit: unit}
             case Kind.LINES:
                 return {self.name: "\n".join(value or ())}
+            case Kind.CHOICES:
+                boxes = {self.box(option): "yes" if option in value else "" for option, _ in self.options}
+                return {self.name: "", **boxes}
             case Kind.PAIRS:
                 return {self.name: "\n".join(f"{name}: {text}" for name, text in (value or {}).items())}
             case _:
@@ -84,6 +95,8 @@ class KeyField:
         """Returns the value for the campaign file; `None` if the field is empty."""
         text = self._plain(form.get(self.name, ""))
         match self.kind:
+            case Kind.CHOICES:
+                return [option for option, _ in self.options if form.get(self.box(option))] or None
             case _ if not text:
                 return None
             case Kind.NUMBER:
@@ -121,6 +134,8 @@ class KeyField:
                 return f"{number} {UNIT_WORDS[unit] if number != '1' else UNIT_WORDS[unit][:-1]}"
             case Kind.LINES | Kind.PAIRS:
                 return ", ".join(value)
+            case Kind.CHOICES:
+                return ", ".join(words for option, words in self.options if option in value)
             case _:
                 return _text(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.messages.lint import RULES
 from batchsend.web.key_fields import KeyField, Kind
 
 _YES_NO = ((True, "Yes"), (False, "No"))
@@ -216,10 +217,10 @@ _SAFETY = SettingsGroup(
         ),
         KeyField(
             ("guards", "lint_ignore"),
-            "What the texts may have all the same",
-            "One a line: short_link, forbidden_word, second_opt_out, no_sender, capitals, placeholder, doubled_word, "
-            "plain_link or other_value.",
-            Kind.LINES,
+            "What texts may have all the same",
+            "Nothing is said about what you check here.",
+            Kind.CHOICES,
+            tuple((name, rule.title) for name, rule in RULES.items()),
         ),
         KeyField(
             ("guards", "require_history"),

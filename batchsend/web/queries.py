@@ -230,6 +230,7 @@ _SHOWN = (
     messages.c.body,
     messages.c.segments,
     messages.c.sent_at,
+    messages.c.looked_for_at,
     messages.c.message_uuid,
     messages.c.attempts,
     messages.c.earlier_run,

@@ -48,13 +48,16 @@ from batchsend.web.views import (
     conflict,
     dismissals,
     editing,
+    list_lookup,
     list_upload,
     login,
     manage,
     opt_outs,
     question,
+    replies,
     run_actions,
     sender_step,
+    settling,
     step_page,
     trial,
 )
@@ -193,6 +196,7 @@ def application(options: Options, auth: Auth) -> web.Application:
     app[sender_step.TESTING] = asyncio.Lock()
     app[UNUSED] = set()
     app[list_upload.UPLOADS] = {}
+    app[list_lookup.LOOKUPS] = {}
     app[list_upload.RECEIVING] = Counter()
     app[STEPS] = ALL_STEPS
     app[SCHEDULER] = Scheduler(folder)
@@ -262,6 +266,9 @@ def routes() -> list[web.RouteDef]:
         web.get(f"{RUN}/dismiss", dismissals.ask),
         web.post(f"{RUN}/dismiss", dismissals.dismiss_rows),
         web.post(f"{RUN}/restore", dismissals.restore_rows),
+        web.post(f"{RUN}/{settling.SETTLE}", settling.begin),
+        web.get(f"{RUN}/{settling.SETTLE}/{{job:{settling.NAME}}}", settling.show),
+        web.get(f"{RUN}/{settling.SETTLE}/{{job:{settling.NAME}}}/progress", settling.progress),
         web.post(f"{RUN}/pause", run_actions.pause),
         web.post(f"{RUN}/stop", run_actions.stop),
         web.get(f"{RUN}/workbook", run_actions.workbook),
@@ -269,6 +276,8 @@ def routes() -> list[web.RouteDef]:
         web.get(f"{RUN}/list", run_actions.list_copy),
         web.get(f"{RUN}/list/offer", run_actions.offer_list_copy),
         web.get("/history", history_page.show),
+        web.get(replies.PATH, replies.show),
+        web.post(replies.PATH, replies.save),
         web.get(opt_outs.PATH, opt_outs.show),
         web.get(f"{opt_outs.PATH}/add", opt_outs.show_form),
         web.post(f"{opt_outs.PATH}/add", opt_outs.add),

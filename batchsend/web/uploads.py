@@ -69,7 +69,7 @@ class ChangedMeanwhileError(BatchsendError):
     ) -> None:
         super().__init__(
             f"{name} was changed by someone else or in another tab meanwhile, so your version was not saved. "
-            f"Saving it again replaces theirs where both of you changed the same. Their other changes stay."
+            f"If you save it again, it replaces theirs where both of you made changes. What only they changed stays."
         )
         self.present = present
         self.differences = differences

@@ -39,7 +39,7 @@ def test_replies_are_asked_for_and_shown(world: World, sandbox: Sandbox) -> None
     done = world.run("replies", "campaign.toml")
     assert (done.code, done.err) == (0, "Conversations read: 4 of 4.\n")
     first, *lines = done.out.splitlines()
-    assert first == "3 replies: 1 asks for no more texts, 1 is unclear and needs you."
+    assert first == "3 replies: 1 asks for no more texts, 1 is unclear and needs attention."
     assert [line.partition("| ")[2] for line in lines if "| " in line] == [
         "I'll stop by",
         "Please stop texting me",
@@ -51,6 +51,7 @@ def test_replies_are_asked_for_and_shown(world: World, sandbox: Sandbox) -> None
     assert world.run("replies", "1", "--recorded").out == done.out
     assert len(sandbox.requests()) == 4
     assert 'answered "Please stop texting me" to' in world.run("optouts", "list").out
+    assert "(312) 500-0001  to" in done.out
     assert first in world.run("runs").out
     assert "| Tuesday at 10?" in world.run("history", "--customer", "customer-1").out
 

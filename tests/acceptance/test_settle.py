@@ -82,7 +82,14 @@ def test_send_settles_at_its_end(world: World) -> None:
     rows[0]["Customer UUID"] = LOST[0]
     done = world.write(rows).send("--settle", "--log-format", "json")
     assert done.code == 0
-    assert json.loads(done.out)["settled"] == {"unknown": 1, "accepted": 1, "not_found": 0, "stopped": None}
+    assert json.loads(done.out)["settled"] == {
+        "unknown": 1,
+        "found": 1,
+        "accepted": 1,
+        "not_found": 0,
+        "not_read": 0,
+        "stopped": None,
+    }
     assert set(statuses(world).values()) == {"accepted"}
     assert {row["status"] for row in world.workbook().values()} == {"accepted"}
 

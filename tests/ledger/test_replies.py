@@ -269,7 +269,7 @@ def test_replies_are_shown_with_the_texts_that_they_answer(ledger: Ledger) -> No
     }
     assert [one.words for one in latest_replies(ledger, 2)] == ["I'll stop by", "Thanks,\nJane"]
     lines = list(reply_lines(found))
-    assert lines[0] == "3 replies: 1 asks for no more texts, 1 is unclear and needs you."
+    assert lines[0] == "3 replies: 1 asks for no more texts, 1 is unclear and needs attention."
     assert [line.strip() for line in lines[1:6]] == [
         f"2026-03-02 10:32 UTC  (312) 555-0002  to Spring, run {run_id}, row 2",
         "customer     customer-2",

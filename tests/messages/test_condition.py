@@ -52,8 +52,7 @@ def test_the_columns_that_a_condition_uses() -> None:
 
 
 BLANK_MILEAGE = (
-    "`mileage` is blank (column Mileage): fill the cell, or begin the expression with "
-    "`mileage and ...` to skip such rows"
+    "Mileage is blank: fill the cell, or begin the expression with `mileage and ...` to skip such rows"
 )
 TEXT_AND_NUMBER = (
     'the expression compares text with a number; write `year | number == 2026` or `year == "2026"`'

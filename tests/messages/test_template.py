@@ -121,22 +121,20 @@ def test_printing_a_blank_is_a_missing_value(load: Load, expression: str) -> Non
     code, description = problem(load("Hi\n{{ " + expression + " }},"), BLANK)
     assert code is Code.MISSING_VALUE
     assert description == (
-        "`first_name` is blank (column First Name), and the template prints it on line 2: "
-        "give it a default or fill the cell"
+        "First Name is blank, and the template prints it on line 2: give it a default or fill the cell"
     )
 
 
 def test_a_blank_cell_of_the_row_names_its_column(load: Load) -> None:
     assert problem(load('{{ row["2nd Phone"] }}'), BLANK)[1] == (
-        '`row["2nd Phone"]` is blank (column 2nd Phone), and the template prints it on line 1: '
-        "give it a default or fill the cell"
+        "2nd Phone is blank, and the template prints it on line 1: give it a default or fill the cell"
     )
 
 
 def test_a_blank_in_an_included_file_names_the_file(load: Load) -> None:
     template = load("{% include 'footer.j2' %}", {"footer.j2": "\n{{ price }}"})
     assert problem(template, BLANK)[1] == (
-        "`price` is blank (column Price), and the template prints it on line 2 of footer.j2: "
+        "Price is blank, and the template prints it on line 2 of footer.j2: "
         "give it a default or fill the cell"
     )
 

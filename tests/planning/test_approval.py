@@ -140,6 +140,9 @@ def settings(folder: Path, text: str, base_url: str = BASE_URL) -> str:
         '[message]\ncallback_metadata = { source = "x" }',
         '[sending]\nquiet_hours = "TCPA"',
         '[sending]\nquiet_hours = { from = "21:00", to = "08:01" }',
+        '[sending]\nquiet_hours = "US-states"',
+        '[sending]\nholidays = ["US"]',
+        '[hours.FL]\nsunday = "no texts"',
         "[sending]\nper_day = 10",
     ],
 )

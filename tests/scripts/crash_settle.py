@@ -28,7 +28,7 @@ from warm_start import warm_start
 from world import CAMPAIGN, STARTER, Sandbox, World, customers, running_sandbox
 
 ROWS, CONCURRENCY = 40, 10
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 120.0
 _SENDING = f"\n[sending]\nrate = 10000\nconcurrency = {CONCURRENCY}\nstop_after_failures = 100000\n"
 #: Every so many customers, one whose answer is lost on purpose.
 _LOST_EVERY, _LOST = 12, ("sandbox-500-sent", "sandbox-dropped-sent", "sandbox-502", "sandbox-garbage-sent")
@@ -96,14 +96,19 @@ class Round:
         wanted = arrived + self.random.randint(0, ROWS // 2)
         process = self.world.start("send", file, "--yes")
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while process.poll() is None and not (self._in_flight() and len(self.sandbox.requests()) >= wanted):
-            assert time.monotonic() < deadline, "the moment never came"
-            time.sleep(0.002)
-        process.kill()
-        process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        try:
+            while process.poll() is None and not self._is_moment(wanted):
+                assert time.monotonic() < deadline, "the moment never came"
+                time.sleep(0.002)
+        finally:
+            process.kill()
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+
+    def _is_moment(self, requests: int) -> bool:
+        return self._in_flight() and len(self.sandbox.requests()) >= requests
 
     def _settle(self, file: str) -> None:
         before = {row[:2]: row for row in self._rows() if row.status in ("in_flight", "unconfirmed")}

@@ -24,7 +24,8 @@ from world import CAMPAIGN
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
-from batchsend.campaigns.quiet_hours import Hours
+from batchsend.campaigns.quiet_hours import Hours, clock_of
+from batchsend.campaigns.state_hours import state_rules
 from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger, scratch_ledger
@@ -231,6 +232,28 @@ def test_a_run_that_reaches_the_evening_stops_texting_and_waits_for_the_morning(
     assert 9 <= len(evening) <= 11
     assert all(moment.hour == 8 and moment.day == 24 for moment in local[len(evening) :])
     assert [customer for customer, _ in recipients.left] == [f"customer-{row}" for row in range(2, 22)]
+
+
+def test_a_run_waits_for_the_hours_of_each_recipients_state_over_sundays_and_holidays(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    hours = replace(TCPA, days_off=("2026-11-30",), states=state_rules())
+    clocks = [clock_of([ZONE], states) for states in ([], ["IL"], ["WI", "MN"], ["AL"], ["IL", "LA"])]
+    begin = datetime(2026, 11, 29, 2, 30, tzinfo=UTC)  # Saturday, 20:30 in Chicago
+    recipients, ending, _ = send_at(
+        ledger, tmp_path, [*clocks, f"{ZONE}|state:FL"], begin, hours, rate=1, latency=0.1, wait=True
+    )
+    assert ending.reason is None
+    left = {customer: moment.astimezone(campaign(tmp_path, 1).zone) for customer, moment in recipients.left}
+    assert [f"{left[f'customer-{row}']:%a %H:%M}" for row in range(2, 8)] == [
+        "Sat 20:30",
+        "Sat 20:30",
+        "Sat 20:30",
+        # Alabama and Louisiana allow no texts on Sundays, and Monday is a day off.
+        "Tue 08:00",
+        "Tue 08:00",
+        "Sun 08:00",
+    ]
 
 
 def test_without_wait_the_rest_stays_pending_and_the_moment_to_come_back_is_said(

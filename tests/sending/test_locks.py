@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 from ledgers import (
     BASE_URL,
+    outbox,
+    planned,
     slow_on_postgresql,
     sqlite_url,
+    store_plan,
+    stored,
 )
 
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.sending.locks import campaign_lock
+from batchsend.sending.locks import campaign_lock, settling_lock
 
 
 @pytest.fixture
@@ -90,6 +94,17 @@ def test_a_killed_process_holds_no_lock(ledger: Ledger, holder: subprocess.Popen
         except BusyError:
             if ledger.file is not None or time.monotonic() > deadline:
                 raise
+
+
+def test_what_a_dead_process_had_in_flight_can_be_looked_for(ledger: Ledger) -> None:
+    plan = store_plan(ledger, [planned(2), planned(3)])
+    outbox(ledger, plan).exchange([], 1)
+    with settling_lock(ledger, "Spring", BASE_URL) as held:
+        assert stored(ledger, plan.run_id)[2] == ("unconfirmed", "INTERRUPTED")
+        with ledger.write() as connection:
+            held(connection)
+    # The other row is still to be sent.
+    assert stored(ledger, plan.run_id)[3] == ("pending", "STOPPED")
 
 
 def test_an_exception_releases_the_lock(ledger: Ledger) -> None:

@@ -66,7 +66,11 @@ def warm_start() -> Iterator[WarmStart | None]:
         try:
             yield WarmStart(address)
         finally:
-            process.communicate()
+            # Not until the end of its output: a process that it has started and that still runs has that pipe, too.
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
+            process.stdout.close()
 
 
 def _serve(address: str, python: str) -> None:

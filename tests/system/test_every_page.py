@@ -7,6 +7,7 @@ With `BATCHSEND_PICTURES=FOLDER` set, a picture of each page is saved there.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,10 @@ from web_client import Clicker, Served, serving
 from workbooks import new_workbook
 from world import World, customers, running_sandbox
 
+from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
+from batchsend.ledger.opening import open_ledger
 from batchsend.settings import PASSWORD, USERNAME
+from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.users import Users
 from batchsend.web.more_settings import GROUPS
 from batchsend.web.senders import USER, Senders
@@ -67,6 +71,7 @@ OTHERS = {
     "/campaign/{folder}/{stem}/list/cancel",
     "/campaign/{folder}/{stem}/list/read",
     "/campaign/{folder}/{stem}/list/upload/cancel",
+    "/campaign/{folder}/{stem}/list/lookup/cancel",
 }
 
 
@@ -91,6 +96,7 @@ def write_campaigns(world: World) -> None:
     ]
     world.write([*people, *doubtful])
     world.send()
+    receive_replies(world.folder)
     usual = (world.folder / "campaign.toml").read_text(encoding="utf-8")
     usual = usual.replace('"customers.csv"', '"others.csv"')
     world.write_list(customers(300, "other"), "others.csv")
@@ -99,12 +105,25 @@ def write_campaigns(world: World) -> None:
         ("slow", "[sending]\nrate = 0.5\n"),
         ("new", ""),
         ("leaving", ""),
+        ("without-ids", "[sending]\nrate = 0.5\n"),
         ("approved", "[guards]\napproval = true\n"),
         ("asked", "[guards]\napproval = true\n"),
-        ("weekly", '[recipients]\nsuppress = ["left-out.csv"]\n[schedule]\ncron = "0 10 * * MON"\n'),
+        (
+            "weekly",
+            (
+                '[recipients]\nsuppress = ["left-out.csv"]\n[hours.FL]\nsunday = "no texts"\n'
+                '[schedule]\ncron = "0 10 * * MON"\n'
+            ),
+        ),
     ):
         text = f"{usual.replace('Spring', stem.title())}\n{more}"
         (world.folder / f"{stem}.toml").write_text(text, encoding="utf-8")
+    numbered = [{"Cust No": str(10_200 + row), "Last Name": f"Name{row}"} for row in range(3)]
+    world.write_list(numbered, "without-ids.csv")
+    without_ids = (world.folder / "without-ids.toml").read_text(encoding="utf-8")
+    (world.folder / "without-ids.toml").write_text(
+        without_ids.replace("others.csv", "without-ids.csv"), encoding="utf-8"
+    )
     (world.folder / "archive").mkdir()
     (world.folder / "archive" / "old.toml").write_text(usual.replace("Spring", "Old"), encoding="utf-8")
     (world.folder / "broken.toml").write_text('name = "Broken"\nlist = "nothing.csv"\n', encoding="utf-8")
@@ -147,6 +166,8 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         },
         "file": f"{SPRING}/file",
         "rows": f"{SPRING}/list/rows",
+        "without-ids": "/campaign/here/without-ids/list",
+        "look-up": "/campaign/here/without-ids/list/lookup",
         "languages": f"{SPRING}/columns/languages",
         "saved-senders": "/campaign/here/weekly/sender/saved",
         "people": "/campaign/here/weekly/when/people",
@@ -170,6 +191,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "rehearsed": rehearsal(clicker, again),
         "history": "/history?q=customer-3",
         "unknown": "/history?q=unknown",
+        "replies": "/replies",
         "opt-outs": "/opt-outs",
         "opt-out": "/opt-outs/add",
         "opted-in": "/opt-outs/remove?customer=sandbox-opted-out-1",
@@ -184,7 +206,38 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "conflict": "/campaign/here/weekly/conflict?page=/campaign/here/weekly/file",
         "link": "/link",
         "missing": "/nothing",
+        "settled": settled(clicker),
     }
+
+
+def receive_replies(folder: Path) -> None:
+    """Customers answer: with thanks, with unclear words, and a stranger with STOP and START."""
+    ledger = open_ledger(f"sqlite:///{folder / '.batchsend' / 'ledger.db'}")
+    at = to_text(now())
+    for number, (customer, words) in enumerate(
+        (
+            ("customer-1", "Thanks!\nTuesday at 10?"),
+            ("customer-2", "<b>Great</b> service " * 20),
+            ("customer-3", "Please stop by"),
+            ("customer-4", "Can you cancel my appointment"),
+            ("stranger", "STOP"),
+            ("stranger", "START"),
+        )
+    ):
+        message = {"uuid": f"reply-{number}", "messageType": "R", "customerUuid": customer, "body": words}
+        event = {
+            "messageDTO": {**message, "fromNumber": "(312) 555-0199" if customer == "stranger" else None}
+        }
+        Deliveries(ledger).record(ReceivedUpdate.all_of(json.dumps(event).encode(), at))
+    ledger.close()
+
+
+def settled(clicker: Clicker) -> str:
+    """Looks for a run's unconfirmed texts; returns the address that says what was found."""
+    name = clicker.get(f"{SPRING}/run/1").hidden("name")
+    address = str(clicker.submit(f"{SPRING}/run/1/settle", {"name": name}).headers["Location"])
+    clicker.wait(address, "What was found")
+    return address
 
 
 def rehearsal(clicker: Clicker, check: str) -> str:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from faked_time import ClockFile
 from openpyxl import load_workbook
@@ -42,9 +43,43 @@ def send(clicker: Clicker, texts: int, choice: str = "all", **fields: str) -> st
     """Checks the campaign and confirms the number of texts; returns the check's address."""
     address, checked = clicker.check(SPRING, **fields)
     assert f"Review and send {texts:,} text" in checked.plain or choice == "first", checked.plain
+    clicker.get(f"{address}/send")
     answer = clicker.submit(f"{address}/send", {"choice": choice, "number": f"{texts:,}", "sure": "yes"})
     assert answer.status == 303, answer.plain
     return address
+
+
+def prepared(server: Served) -> psutil.Process:
+    """The process that waits for the answer to the question before sending."""
+    alive = [
+        child
+        for child in psutil.Process(server.process.pid).children()
+        if child.status() != psutil.STATUS_ZOMBIE
+    ]
+    (found,) = (child for child in alive if "--wait" in child.cmdline())
+    return found
+
+
+@pytest.mark.system
+def test_sending_needs_no_prepared_process_and_leaves_none_behind(served: Served, sandbox: Sandbox) -> None:
+    clicker = served.signed_in()
+    address, _ = clicker.check(SPRING)
+    assert "Your answer" in clicker.get(f"{address}/send").plain
+    killed = prepared(served)
+    assert "Your answer" in clicker.get(f"{address}/send").plain
+    assert prepared(served) == killed
+    killed.kill()
+    psutil.wait_procs([killed], timeout=60)
+    clicker.submit(f"{address}/send", {"choice": "first", "number": "10"})
+    clicker.wait_for_run(address)
+    assert "10 texts accepted by myKaarma" in clicker.wait_for_end(RUN).plain
+    assert sorted(sandbox.texts().values()) == [1] * 10
+
+    address, _ = clicker.check(SPRING)
+    assert "Your answer" in clicker.get(f"{address}/send").plain
+    left = prepared(served)
+    served.kill()
+    assert psutil.wait_procs([left], timeout=60)[1] == []
 
 
 @pytest.mark.parametrize(

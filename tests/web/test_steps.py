@@ -531,6 +531,27 @@ def test_the_question_says_that_no_column_says_who_agreed(served: Served) -> Non
         assert re.search(r'class="problem">No column says who agreed to texts\.', shown.text)
 
 
+def test_what_carriers_dislike_is_said_on_the_check_and_in_the_question(
+    served: Served, new_world: World
+) -> None:
+    (new_world.folder / "message.txt.j2").write_text("Hi {{ first_name }}, the the car", encoding="utf-8")
+    clicker = served.signed_in()
+    address, page = clicker.check(SPRING)
+    found = "“the the” has a word twice"
+    for shown in (page, clicker.get(f"{address}/send"), checked(clicker, SPRING)):
+        assert found in shown.plain
+    safety = f"{SPRING}/when/more/safety"
+    clicker.post(safety, {**clicker.shown(safety), "guards.lint": "error"})
+    _, page = clicker.check(SPRING)
+    assert "This cannot be sent yet" in page.plain
+    assert found in page.plain
+    ignored = {"guards.lint_ignore": "", "guards.lint_ignore.doubled_word": "yes"}
+    clicker.post(safety, {**clicker.shown(safety), **ignored})
+    _, page = clicker.check(SPRING)
+    assert found not in page.plain
+    assert "Review and send" in page.plain
+
+
 def test_a_campaign_file_with_errors_leads_to_its_own_page(served: Served, new_world: World) -> None:
     (new_world.folder / "campaign.toml").write_text('name = "Spring"\nlist = 5\n', encoding="utf-8")
     clicker = served.signed_in()

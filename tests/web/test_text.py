@@ -291,6 +291,15 @@ def test_the_cost_is_that_of_the_preview(world: World, file: Path, keys: str, co
     assert f"6 texts, 6 segments ({cost})" in world.run("preview", "priced.toml").out
 
 
+def test_what_carriers_dislike_is_said_beside_the_text(clicker: Clicker, file: Path) -> None:
+    file.write_text("Hi", encoding="utf-8")
+    form = form_of(clicker.get(TEXT))
+    form["text"] = ["Hi ((First Name)), see bit.ly/x{% if model %} the the{% endif %}"]
+    page = clicker.submit(f"{TEXT}/try", form)
+    assert "Carriers block links of public shorteners such as bit.ly." in page.plain
+    assert "“the the” has a word twice" in page.plain
+
+
 def test_hidden_rows_that_are_left_out_are_not_counted(tmp_path: Path) -> None:
     folder = tmp_path / "hidden"
     folder.mkdir()

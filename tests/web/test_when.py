@@ -134,6 +134,7 @@ quiet_hours = { from = "20:00", to = "09:00", timezone = "America/Chicago" }
 list_max_age = "20h"
 list_settle = 90
 approval = true
+lint_ignore = ["capitals", "plain_link"]
 [schedule]
 cron = "0 10 * * 1-5"
 wait = true

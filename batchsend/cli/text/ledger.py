@@ -26,6 +26,8 @@ def opt_out_lines(entries: Iterable[OptOut]) -> Iterator[str]:
         scope = f"; only at {entry.base_url}" if entry.base_url else ""
         if entry.source == OptOutSource.ANSWER:
             yield f"  myKaarma refused a text as opted out ({entry.reason}){scope}"
+        elif entry.source == OptOutSource.REPLY:
+            yield f"  {entry.reason}{scope}"
         else:
             yield f"  {entry.reason} ({entry.source} by {entry.os_user} on {entry.host}){scope}"
         if entry.removed_at is not None:

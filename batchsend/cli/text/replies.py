@@ -28,7 +28,7 @@ def reply_lines(replies: Sequence[StoredReply]) -> Iterator[str]:
 
 def _lines(reply: StoredReply) -> Iterator[str]:
     place = f"{reply.campaign}, run {reply.run_id}, row {reply.row}" if reply.run_id else "no text of ours"
-    phone = display_phone(reply.phone) if reply.phone else "unknown number"
+    phone = display_phone(reply.number) if reply.number else "unknown number"
     yield f"{reply.received_at[:16].replace('T', ' ')} UTC  {phone}  to {place}"
     if reply.customer_uuid:
         yield labeled("customer", reply.customer_uuid)

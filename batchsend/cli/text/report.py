@@ -39,6 +39,12 @@ def report_lines(report: Report) -> Iterator[str]:
         yield counted_line(status, count, f"{codes}: {advise(status, codes).meaning}")
     if problems and report.results is not None and report.results.suffix == ".xlsx":
         yield "See the Problems sheet of the results for what to do."
+    if (
+        report.settlement is None
+        and report.run_id
+        and any(status == Status.UNCONFIRMED for status, _, _ in problems)
+    ):
+        yield f"To look for the unconfirmed texts in myKaarma: batchsend settle {report.run_id}"
     yield from closing_lines(report)
 
 

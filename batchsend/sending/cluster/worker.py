@@ -172,6 +172,8 @@ class Worker:
             concurrency=concurrency,
             delete_jobs="always",
             install_signal_handlers=False,
+            fetch_job_polling_interval=_LOOK_SECONDS,
+            abort_job_polling_interval=_LOOK_SECONDS,
             # Its jobs' runs go on, and are found again over the next connection.
             shutdown_graceful_timeout=0,
         )
@@ -179,10 +181,10 @@ class Worker:
         tasks = [asyncio.create_task(one) for one in (worker, listener, stopping.wait())]
         while not any(task.done() for task in tasks):
             with suppress(LedgerError, ProcrastinateException):
-                await asyncio.to_thread(self.sweep)
+                if await asyncio.to_thread(self.sweep):
+                    await _delete_stalled_jobs(app.job_manager)
                 for run_id in await asyncio.to_thread(self.runs_to_send):
                     await begin(run_id)
-                await _delete_stalled_jobs(app.job_manager)
             await asyncio.wait(tasks, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
@@ -229,8 +231,8 @@ class Worker:
         """The open runs to this worker's API with rows to claim. Raises `LedgerError`."""
         return open_run_ids(self.ledger, self._of_api, ROWS_TO_CLAIM)
 
-    def sweep(self) -> None:
-        """Cleans up after killed processes and ends runs that are over. One worker does so for all.
+    def sweep(self) -> bool:
+        """Cleans up after killed processes and ends runs that are over. Returns whether this one does so for all.
 
         Raises `LedgerError`.
         """
@@ -238,12 +240,13 @@ class Worker:
         with self.ledger.read() as connection:
             first = connection.scalar(select(func.min(leases.c.owner)).where(*waits, ALIVE))
         if self._presence is None or self._presence.owner != first:
-            return
+            return False
         interrupt_expired(self.ledger)
         for run_id in open_run_ids(self.ledger, self._of_api, ~ROWS_TO_CLAIM):
             interrupt_expired(self.ledger, run_id)
         for run in end_runs(self.ledger):
             self._ended(run)
+        return True
 
 
 def _connector(url: URL, name: str) -> PsycopgConnector:

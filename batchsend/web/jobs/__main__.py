@@ -1,4 +1,7 @@
-"""Starts a job's process, `python -m batchsend.web.jobs FILE`, or a reader, with `--reader FOLDER`."""
+"""Starts a job's process, `python -m batchsend.web.jobs FILE`, or a reader, with `--reader FOLDER`.
+
+With `--wait`, the process of a job is told what to do by a line on its standard input.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ if __name__ == "__main__":
         gc.freeze()
         gc.enable()
         sys.exit(read(sys.argv[2]))
-    from batchsend.web.jobs.process import main
+    from batchsend.web.jobs.process import main, wait
 
     gc.freeze()
     gc.enable()
-    code = main(sys.argv[1:])
+    code = wait() if sys.argv[1] == "--wait" else main(sys.argv[1:])
     # Spares the interpreter a search of all objects for garbage, which takes longer than the rest of its clean-up.
     gc.freeze()
     sys.exit(code)

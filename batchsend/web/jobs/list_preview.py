@@ -16,13 +16,16 @@ import pandas as pd
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
+from batchsend.campaigns.tables import Lookup
 from batchsend.campaigns.types import is_pattern
-from batchsend.errors import BatchsendError, FileError, ListError
+from batchsend.errors import BatchsendError, ColumnsError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.newest import newest_match
 from batchsend.lists.source import QUERY_ENDING
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns, guess_columns
+from batchsend.planning.list_checks import look_like_dms_numbers
+from batchsend.planning.lookup_columns import find_lookup_columns
 from batchsend.planning.optout_files import read_opt_outs
 from batchsend.planning.sources import open_campaign_list
 from batchsend.runs.start import refuse_sample_ids
@@ -45,7 +48,8 @@ class ListView:
     The rest is for people who choose: `options`, the list options that solve all of its problems; `sheets`, those
     that could be the list; `hidden_rows`, how many are hidden; `top`, the first rows of the file; `header_row`, the
     number of the row with the headers; `title`: that row is probably a title; `guesses`: as `roles`, of what the
-    columns are called; `samples`: a header -> different values below it.
+    columns are called; `samples`: a header -> different values below it; `lookup_by`: which columns customers can be
+    looked up by, in words, if the list has no ids.
     """
 
     path: Path
@@ -65,6 +69,7 @@ class ListView:
     title: bool = False
     guesses: Mapping[str, str] = field(default_factory=dict)
     samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lookup_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,30 @@ def read_list(path: Path, content: bytes) -> ListView:
         title=campaign.list_options.header_row is None and _is_title(customers.headers, customers.top),
         guesses=guess_columns(customers.headers),
         samples=_samples(cached),
+        lookup_by=_lookup_by(campaign, cached),
+    )
+
+
+def _lookup_by(campaign: Campaign, cached: ReadList) -> str:
+    """Returns which columns customers can be looked up by, in words; "" if the list has ids or no such columns."""
+    headers = cached.customers.headers
+    named = campaign.columns.customer_uuid
+    has_id = named if named in headers else guess_columns(headers).get("customer_uuid")
+    if campaign.columns.lookup is not None or (has_id is not None and not _has_numbers(cached, has_id)):
+        return ""
+    try:
+        found = find_lookup_columns(
+            cached.customers.path, headers, Lookup(), lambda position: _has_numbers(cached, headers[position])
+        )
+    except ColumnsError:
+        return ""
+    return found.described(headers)
+
+
+def _has_numbers(cached: ReadList, header: str) -> bool:
+    """Whether a column has customer numbers of the dealership instead of ids."""
+    return look_like_dms_numbers(
+        cells[cached.customers.headers.index(header)] for cells in cached.rows.values()
     )
 
 

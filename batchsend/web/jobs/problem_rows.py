@@ -29,7 +29,7 @@ from batchsend.statuses import Code, Status
 #: Rows that the page shows; the next ones come once these are corrected.
 SHOWN = 50
 _LONGEST_CELL = 500
-_COPY = re.compile(r" \(corrected(?: \d+)?\)$")
+_COPY = re.compile(r" \((?:corrected|with ids)(?: \d+)?\)$")
 _MOST_COPIES = 1000
 
 #: Row -> position of a column -> the corrected cell.
@@ -136,7 +136,7 @@ def write_corrected(path: Path, content: bytes, version: str, corrections: Corre
             f"{campaign.list.name}: the list, or how it is read, was changed in the meantime. Look at its rows as "
             f"they are now."
         )
-    target = _new_name(campaign.directory, campaign.list.stem)
+    target = copy_name(campaign.directory, campaign.list.stem, "corrected")
     written = write_list(target, customers.headers, in_place(customers, corrections))
     if _is_as_expected(written, customers, corrections):
         return written
@@ -148,13 +148,14 @@ def write_corrected(path: Path, content: bytes, version: str, corrections: Corre
     )
 
 
-def _new_name(folder: Path, stem: str) -> Path:
+def copy_name(folder: Path, stem: str, word: str) -> Path:
+    """Returns a name for a copy of a list that no file has yet: `march (corrected 2).xlsx`."""
     stem = _COPY.sub("", stem)
     for number in range(1, _MOST_COPIES):
-        path = folder / f"{stem} (corrected{'' if number == 1 else f' {number}'}).xlsx"
+        path = folder / f"{stem} ({word}{'' if number == 1 else f' {number}'}).xlsx"
         if not path.exists():
             return path
-    raise BatchsendError(f"{stem}: there are too many corrected copies. Delete or rename some of them.")
+    raise BatchsendError(f"{stem}: there are too many copies. Delete or rename some of them.")
 
 
 def _rows(customers: CustomerList, corrections: Corrections) -> Iterator[tuple[int, list[str]]]:

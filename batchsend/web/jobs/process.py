@@ -1,4 +1,4 @@
-"""The program of a job: one start of sending or one test. `python -m batchsend.web.jobs FILE`
+"""The program of a job: a start of sending, a test, a look for lost texts. `python -m batchsend.web.jobs FILE`
 
 `registry` starts it and reads the state that it writes. It uses the same functions as the command line. A check is a
 job that a reader makes, so that it ends with the server.
@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import func, select
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError, BusyError, DeclinedError, GuardError, IdentityError
 from batchsend.exits import Exit
-from batchsend.ledger.opening import open_for_reading
+from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.schema import starts
 from batchsend.planning.plan import Plan
 from batchsend.reports.output_files import preview_path, write_preview
@@ -28,7 +29,9 @@ from batchsend.reports.pages import preview as preview_page
 from batchsend.reports.pages.html import write_page
 from batchsend.runs import runner
 from batchsend.runs.api import load_campaign, prepare
+from batchsend.runs.lookup import Found
 from batchsend.runs.report import Report
+from batchsend.runs.settle import settle_run
 from batchsend.runs.start import (
     Start,
     StartOptions,
@@ -56,6 +59,8 @@ from batchsend.web.jobs.registry import (
 from batchsend.web.jobs.step_facts import facts_of_error, facts_of_plan, refusals_by_step
 from batchsend.web.jobs.to_approve import ToApprove, to_approve
 from batchsend.web.rendering import first_line, fragments
+
+T = TypeVar("T")
 
 #: The server holds a campaign for an instant to see whether it is being sent, so a start tries again.
 _TRIES, _PAUSE = 5, 0.3
@@ -240,11 +245,25 @@ def trial(job: _Job) -> None:
     )
 
 
+def settle(job: _Job) -> None:
+    """Looks for a run's texts whose outcome is unknown. Sends nothing."""
+    _, start = _start(job.request)
+    job.report("looking")
+    with closing(open_ledger(start.ledger_url)) as ledger:
+        run = ledger.run(job.request.run or 0)
+        if run is None:
+            raise BatchsendError("There is no such run. Go back to the campaign; its page lists the runs.")
+        found = Found(ledger, ledger.campaign_by_id(run.campaign_id), run)
+        settlement = _retry(lambda: settle_run(found))
+    job.end(settlement.exit, settlement.stopped or "", **settlement.as_json())
+
+
 _KINDS: Mapping[str, Callable[[_Job], None]] = {
     "check": check,
     "send": send,
     "rehearse": rehearse,
     "trial": trial,
+    "settle": settle,
 }
 
 
@@ -267,7 +286,7 @@ def _campaign(request: JobRequest) -> Campaign | None:
         return None
 
 
-def _retry(start_sending: Callable[[], Report]) -> Report:
+def _retry(start_sending: Callable[[], T]) -> T:
     for _ in range(_TRIES - 1):
         try:
             return start_sending()
@@ -294,11 +313,24 @@ def _ignore(_event: Event) -> None:
 
 def run_check(file: Path, user: str | None) -> None:
     """Makes the check of a request file, in a reader. `user`: who makes it, as `os_user` finds it."""
+    _act_for(user)
+    _run(_Job(file))
+
+
+def _act_for(user: str | None) -> None:
     if user is None:
         os.environ.pop("LOGNAME", None)
     else:
         os.environ["LOGNAME"] = user
-    _run(_Job(file))
+
+
+def wait() -> int:
+    """Does the job that `Jobs.start` names on the standard input. Does nothing if that ends before."""
+    if not (line := sys.stdin.readline()):
+        return Exit.DONE
+    file, user = json.loads(line)
+    _act_for(user)
+    return main([file])
 
 
 def main(arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -40,6 +41,9 @@ _KEPT = 2 * 86400.0
 #: A job without a state has failed after so many seconds.
 _SILENT = 60.0
 _STARTING, ENDED = "starting", "ended"
+#: Seconds that a prepared process waits for a job.
+_PREPARED = 600.0
+_MODULE = "batchsend.web.jobs"
 #: The kind of job that a reader makes.
 CHECK = "check"
 _CANCELED = "The check was canceled, and nothing was changed. Check again when you are ready."
@@ -64,6 +68,7 @@ class JobRequest:
     checked: Mapping[str, Any] = field(default_factory=dict)
     customer: str | None = None
     row: int | None = None
+    run: int | None = None
     only_below: str | None = None
 
 
@@ -115,6 +120,7 @@ class Jobs:
         self._readers = readers
         self._only_below = only_below
         self._children: dict[str, ChildProcess] = {}
+        self._prepared: deque[ChildProcess] = deque()
         self._checks: dict[str, Reading[None]] = {}
         self._in_background: dict[str, JobRequest] = {}
 
@@ -141,18 +147,35 @@ class Jobs:
             self._checks[name] = self._readers.begin_soon(request.user, CHECK, self._run_check, file, user)
             return True
         try:
-            self._children[name] = ChildProcess(
-                [str(file)],
-                module="batchsend.web.jobs",
-                environment=environment,
-                silent=True,
-            )
+            self._children[name] = self._process(file, environment)
         except OSError as error:
             raise BatchsendError(
                 f"No process could be started ({error.strerror}), so nothing was started. Close other programs and "
                 f"check again."
             ) from error
         return True
+
+    def prepare(self) -> None:
+        """Starts a process that waits some minutes for a job, which then begins at once. Call it from a thread."""
+        if self._prepared:
+            return
+        with suppress(OSError):
+            self._prepared.append(ChildProcess(["--wait"], module=_MODULE, silent=True, attached=True))
+            self._readers.loop.call_soon_threadsafe(self._readers.loop.call_later, _PREPARED, self._release)
+
+    def _release(self) -> None:
+        if self._prepared:
+            self._prepared.pop().release()
+
+    def _process(self, file: Path, environment: Mapping[str, str]) -> ChildProcess:
+        """Gives a job to the prepared process or to a new one. Raises `OSError`."""
+        line = json.dumps([str(file), environment.get("LOGNAME")]) + "\n"
+        # Two threads cannot take the same one.
+        with suppress(IndexError):
+            prepared = self._prepared.pop()
+            if prepared.tell(line):
+                return prepared
+        return ChildProcess([str(file)], module=_MODULE, environment=environment, silent=True)
 
     def request(self, name: str) -> JobRequest:
         """Returns a job's request. Raises `NotFoundError`."""

@@ -36,7 +36,7 @@ _SAMPLE_IDS = (
     "The ids of the department and the user are still the sample's. Put in your own, from myKaarma support."
 )
 #: Mistakes in texts that are named.
-_FINDINGS_NAMED = 5
+_FINDINGS_NAMED = 2
 #: A guard -> the step in which it is met. All others: when to send.
 _STEPS_OF_GUARDS = {"list_max_age": LIST, "require_history": CHECK, "lint": TEXT}
 
@@ -101,7 +101,10 @@ def _remarks(plan: Plan) -> Iterator[Problem]:
     if is_sample_text(plan.sources.template.path):
         yield Problem(TEXT, "This is the sample text. Write your own.", blocks=False, unbegun=True)
     if plan.request.campaign.guards.lint == "warn":
-        yield from (Problem(TEXT, one.words, blocks=False) for one in plan.remarks.lint[:_FINDINGS_NAMED])
+        found = [one.words for one in plan.remarks.lint]
+        if more := len(found[_FINDINGS_NAMED:]):
+            found[_FINDINGS_NAMED:] = [f"{more:,} more about the texts. The check shows all of them."]
+        yield from (Problem(TEXT, words, blocks=False) for words in found)
 
 
 def _notes(plan: Plan) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from batchsend.ledger.attempts import Attempt, NamedCustomer, of_customer, of_na
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading
 from batchsend.ledger.optouts import OptOut, opt_outs_of
+from batchsend.ledger.replies import StoredReply, replies_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.list_checks import API_UUID
 from batchsend.reports.advice import advise
@@ -31,26 +33,29 @@ _LONGEST = 130
 
 @dataclass(frozen=True)
 class Entry:
-    """One text to the customer, and its outcome in words."""
+    """One text to the customer, its outcome in words, and what the customer answered."""
 
     attempt: Attempt
     status: str
     codes: str
     meaning: str
+    replies: Sequence[StoredReply] = ()
 
 
 @dataclass
 class CustomerHistory:
     """What was found. `title`: the phone, customer id or name; `more`: earlier texts that are not shown.
 
-    `people`: customers with this name, if it is no phone and no id of a customer. `is_one_customer`: the address
-    names a customer or a phone, even if nothing was sent to them.
+    `replies`: texts from the customer that answer none of the entries. `people`: customers with this name, if it is
+    no phone and no id of a customer. `is_one_customer`: the address names a customer or a phone, even if nothing was
+    sent to them.
     """
 
     title: str = ""
     entries: list[Entry] = field(default_factory=list)
     more: int = 0
     opt_outs: list[OptOut] = field(default_factory=list)
+    replies: list[StoredReply] = field(default_factory=list)
     people: list[NamedCustomer] = field(default_factory=list)
     more_people: bool = False
     problems: list[str] = field(default_factory=list)
@@ -60,7 +65,7 @@ class CustomerHistory:
     @property
     def is_known(self) -> bool:
         """Whether this is about one customer or phone."""
-        return self.is_one_customer or bool(self.entries or self.opt_outs)
+        return self.is_one_customer or bool(self.entries or self.opt_outs or self.replies)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -111,10 +116,15 @@ def _add_ledger(history: CustomerHistory, url: str, customer: str | None, phone:
 
 def _add_attempts(history: CustomerHistory, ledger: Ledger, customer: str | None, phone: str | None) -> None:
     found = of_phone(ledger, phone) if phone is not None else of_customer(ledger, customer or "")
+    replies = replies_of(ledger, customer_uuid=customer, phone=phone)
     for attempt in found:
         status, codes = shown(attempt.status, attempt.codes)
         words = advise(status, codes).meaning
-        history.entries.append(Entry(attempt, status, codes, words))
+        place = attempt.run_id, attempt.row
+        answers = [reply for reply in replies if (reply.run_id, reply.row) == place]
+        history.entries.append(Entry(attempt, status, codes, words, answers))
+    places = {(attempt.run_id, attempt.row) for attempt in found}
+    history.replies += (reply for reply in replies if (reply.run_id, reply.row) not in places)
 
 
 def _customer_or_phone(search: str) -> tuple[str | None, str | None]:

@@ -12,7 +12,7 @@ from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.web.steps import LIST, Page
 from batchsend.web.toml_edit import READ_AS_USUAL
-from batchsend.web.views import list_rows, list_upload
+from batchsend.web.views import list_lookup, list_rows, list_upload
 from batchsend.web.views.editing import change_keys, errors_of
 from batchsend.web.views.list_reading import (
     cancel,
@@ -72,6 +72,7 @@ async def choose_reading(request: web.Request) -> web.Response:
 
 PAGES = (
     *list_rows.PAGES,
+    *list_lookup.PAGES,
     Page("GET", "", show),
     Page("POST", "", list_upload.upload),
     Page("GET", "/upload/progress", list_upload.progress),

@@ -30,9 +30,10 @@ from batchsend.web.views.step_page import forget_draft, refuse
 
 
 async def show(request: web.Request) -> web.Response:
-    """Asks the question, unless the check's page must say why there is none."""
+    """Asks the question, unless the check's page must say why there is none. Prepares the process that will send."""
     check = await open_check(request)
     state, approval = await _answerable(request, check)
+    await asyncio.to_thread(request.app[JOBS].prepare)
     return await check_page(
         request,
         check,

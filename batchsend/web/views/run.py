@@ -24,6 +24,7 @@ from batchsend.reports.pages.groups import shown
 from batchsend.statuses import IN_FLIGHT, NEEDS_YOU, OPTED_OUT, RESENDABLE, Code, Status
 from batchsend.utils.timestamps import now, to_text
 from batchsend.web.auth.middleware import AUTH, session
+from batchsend.web.jobs.registry import JOBS
 from batchsend.web.live_runs import OUTCOME_WORDS, SNAPSHOTS, RunSnapshot
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, RunRef, existing_ledger, page_of_rows
 from batchsend.web.rendering import page, part, trusted
@@ -128,6 +129,8 @@ async def show(request: web.Request) -> web.Response:
         list_name=PurePath(facts.run.list_file).name,
         dismissed=[(one, advise(one.status, one.codes).meaning) for one in snapshot.dismissals],
         again=_AGAIN,
+        unconfirmed=sum(group.count for group in facts.groups if group.status == Status.UNCONFIRMED),
+        settle_name=request.app[JOBS].new_name(),
         url=run.url,
     )
 
@@ -326,4 +329,11 @@ def _in_words(row: Mapping[str, Any], *, sending: bool) -> dict[str, Any]:
     status, codes = shown(row["status"], row["codes"])
     needs_words = codes and codes != Code.STOPPED
     meaning = advise(status, codes).meaning if needs_words else ""
-    return {**row, "outcome": OUTCOME_WORDS[status], "codes": codes, "meaning": meaning}
+    looked_for_at = row["looked_for_at"] if status == Status.UNCONFIRMED else None
+    return {
+        **row,
+        "outcome": OUTCOME_WORDS[status],
+        "codes": codes,
+        "meaning": meaning,
+        "looked_for_at": looked_for_at,
+    }

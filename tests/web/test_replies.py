@@ -1,0 +1,148 @@
+"""The page "Replies": what customers answered, and decisions about unclear answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from ledgers import BASE_URL, came_to, identity, planned, send_all, store_plan
+from web_client import Answer, Clicker, serving
+from world import CAMPAIGN, World, customers
+
+from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
+from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.optouts import OptOut, opt_outs
+from batchsend.settings import os_user
+
+PAGE = "/replies"
+
+
+def opened(folder: Path) -> Ledger:
+    return open_ledger(f"sqlite:///{folder / '.batchsend' / 'ledger.db'}")
+
+
+def entries(folder: Path) -> list[OptOut]:
+    with closing(opened(folder)) as ledger:
+        return list(opt_outs(ledger))
+
+
+def receive(folder: Path, *replies: tuple[str, str], base_url: str = BASE_URL) -> None:
+    """Sends a text to each of these customers, who answer with these words."""
+    with closing(opened(folder)) as ledger:
+        rows = [planned(row, customer_uuid=customer) for row, (customer, _) in enumerate(replies, start=2)]
+        run = store_plan(ledger, rows, who=identity(base_url=base_url))
+        at = "2026-03-02T10:00:00.000Z"
+        send_all(ledger, run, *(came_to(row["row"], sent_at=at) for row in rows))
+        for customer, words in replies:
+            message = {
+                "uuid": f"{customer}-{words}",
+                "messageType": "R",
+                "customerUuid": customer,
+                "body": words,
+            }
+            event = json.dumps({"messageDTO": message}).encode()
+            Deliveries(ledger).record(ReceivedUpdate.all_of(event, "2026-03-02T11:00:00.000Z"))
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Clicker]]:
+    """A console whose folder has campaigns in two places, so two ledgers."""
+    world = World(tmp_path_factory.mktemp("dealership")).write(customers(3))
+    (world.folder / "campaigns").mkdir()
+    (world.folder / "campaigns" / "other.toml").write_text(CAMPAIGN, encoding="utf-8")
+    with serving(world) as served:
+        yield world, served.signed_in()
+
+
+@pytest.fixture
+def office(console: tuple[World, Clicker]) -> tuple[World, Clicker]:
+    """The console, without replies."""
+    world, clicker = console
+    for folder in (world.folder, world.folder / "campaigns"):
+        shutil.rmtree(folder / ".batchsend", ignore_errors=True)
+    return world, clicker
+
+
+def decide(clicker: Clicker, shown: Answer, words: str, decision: str) -> Answer:
+    """Presses the button of the reply with these words."""
+    found = re.search(
+        rf'<blockquote class="reply">{words}.*?name="place" value="(\w+)".*?name="reply" value="(\d+)"',
+        shown.text,
+        re.DOTALL,
+    )
+    assert found is not None
+    return clicker.post(PAGE, {"place": found[1], "reply": found[2], "decision": decision})
+
+
+def test_no_reply_yet(office: tuple[World, Clicker]) -> None:
+    _, clicker = office
+    assert "No reply has come in" in clicker.get(PAGE).plain
+
+
+def test_unclear_replies_come_first_and_an_opt_out_counts_everywhere(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    other = world.folder / "campaigns"
+    opened(other).close()
+    receive(world.folder, ("ann", "Thanks <3"), ("bob", "Please stop by"), ("eve", "STOP"))
+    shown = clicker.get(PAGE)
+    assert "Please decide about 1 reply" in shown.plain
+    assert shown.plain.index("Please stop by") < shown.plain.index("Thanks <3")
+    assert "Text 3" in shown.plain
+    assert "asked for no more texts: opted out" in shown.plain
+    done = decide(clicker, shown, "Please stop by", "OPT_OUT")
+    assert "From now on, no campaign texts them" in done.plain
+    assert "Please decide" not in done.plain
+    assert f"opted out by {os_user()}" in done.plain
+    for folder in (world.folder, other):
+        reasons = {one.customer_uuid: one.reason for one in entries(folder)}
+        assert reasons["bob"] == 'answered "Please stop by" to Spring, run 1, row 3'
+    assert "has decided about this reply already" in decide(clicker, shown, "Please stop by", "LEAVE").plain
+
+
+def test_an_unclear_reply_is_left(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    receive(world.folder, ("bob", "Can you cancel my appointment"))
+    done = decide(clicker, clicker.get(PAGE), "Can you cancel", "LEAVE")
+    assert "Nothing was changed" in done.plain
+    assert "Please decide" not in done.plain
+    assert entries(world.folder) == []
+
+
+def test_start_offers_to_remove_the_opt_out_and_does_nothing_by_itself(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    receive(world.folder, ("bob", "STOP"))
+    receive(world.folder, ("bob", "START"))
+    shown = clicker.get(PAGE)
+    assert "wants texts again" in shown.plain
+    assert len(entries(world.folder)) == 1
+    assert "Campaigns may text them again" in decide(clicker, shown, "START", "REMOVE").plain
+    assert entries(world.folder) == []
+    assert "the opt-out was removed" in clicker.get(PAGE).plain
+
+
+def test_a_decision_about_a_trial_counts_only_there(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    receive(world.folder, ("bob", "Please stop by"), base_url="http://127.0.0.1:8398")
+    decide(clicker, clicker.get(PAGE), "Please stop by", "OPT_OUT")
+    assert [one.base_url for one in entries(world.folder)] == ["http://127.0.0.1:8398"]
+
+
+def test_forms_that_name_nothing_are_refused(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    receive(world.folder, ("bob", "Please stop by"))
+    for fields in ({}, {"place": "x", "reply": "1", "decision": "LEAVE"}, {"place": "", "reply": "1"}):
+        clicker.get(PAGE)
+        assert "There is no such reply" in clicker.post(PAGE, fields).plain
+    assert "Please decide about 1 reply" in clicker.get(PAGE).plain
+
+
+def test_the_history_of_a_customer_has_the_replies(office: tuple[World, Clicker]) -> None:
+    world, clicker = office
+    receive(world.folder, ("bob", "Tuesday?"))
+    assert "Tuesday?" in clicker.get("/history?customer=bob").plain
