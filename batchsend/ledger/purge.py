@@ -181,9 +181,11 @@ def _purge_tables(connection: Connection, when: str, moment: datetime) -> int:
 def _purge_replies(connection: Connection, when: str, moment: datetime) -> None:
     """Deletes the words and phones of replies, and the words in the reasons of their opt-outs, which stay."""
     old = and_(replies.c.received_at < when, replies.c.purged_at.is_(None))
+    # A person may have decided later about an old reply.
+    of_old = optouts.c.id.in_(select(replies.c.optout_id).where(old, replies.c.optout_id.is_not(None)))
     connection.execute(
         update(optouts)
-        .where(optouts.c.added_at < when, optouts.c.source == OptOutSource.REPLY)
+        .where(or_(optouts.c.added_at < when, of_old), optouts.c.source == OptOutSource.REPLY)
         .values(reason="asked for no more texts by a reply, whose words were purged")
     )
     connection.execute(update(replies).where(old).values(body=None, phone="", purged_at=to_text(moment)))

@@ -19,6 +19,7 @@ from batchsend.ledger.schema import campaigns, messages, optouts, replies, runs,
 from batchsend.ledger.update_matching import Send
 from batchsend.messages.stop_words import Meaning
 from batchsend.mykaarma.conversation import ConversationQuery
+from batchsend.mykaarma.protocol import short_text
 from batchsend.statuses import MAY_HAVE_REACHED
 from batchsend.utils.timestamps import to_text
 from batchsend.utils.wording import reply_count
@@ -56,10 +57,20 @@ class StoredReply:
     @property
     def opt_out(self) -> OptOutRequest:
         """The opt-out of this customer, with the words."""
-        words = " ".join((self.body or "").split())
+        words = short_text(self.body) or ""
         shown = words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}..."
-        about = f" to {self.campaign}, run {self.run_id}, row {self.row}" if self.run_id is not None else ""
-        return OptOutRequest(self.customer_uuid, self.phone or self.sent_phone, f'answered "{shown}"{about}')
+        return OptOutRequest(
+            self.customer_uuid, self.phone or self.sent_phone, f'answered "{shown}"{self._about}'
+        )
+
+    @property
+    def removal_reason(self) -> str:
+        """Why the opt-out is removed, without the words: a purge keeps this reason."""
+        return f"asked for texts again by a reply{self._about}"
+
+    @property
+    def _about(self) -> str:
+        return f" to {self.campaign}, run {self.run_id}, row {self.row}" if self.run_id is not None else ""
 
     @property
     def number(self) -> str:
@@ -127,11 +138,9 @@ def replies_of(ledger: Ledger, *, customer_uuid: str | None, phone: str | None) 
 
 def latest_replies(ledger: Ledger, most: int) -> list[StoredReply]:
     """The latest replies to any text or to none: first those that need a person, then the latest."""
-    first = case(
-        (and_(replies.c.meaning.in_([Meaning.UNCLEAR, Meaning.START]), replies.c.handled_at.is_(None)), 0),
-        else_=1,
-    )
-    order = (first, replies.c.received_at.desc())
+    wants_back = and_(replies.c.meaning == Meaning.START, _opted_out)
+    waits = and_(replies.c.handled_at.is_(None), or_(replies.c.meaning == Meaning.UNCLEAR, wants_back))
+    order = (case((waits, 0), else_=1), replies.c.received_at.desc())
     with ledger.read() as connection:
         found = find(connection, replies.c.id.is_not(None), order=order, most=most)
     return sorted(found, key=lambda reply: not reply.needs_you)
@@ -219,17 +228,19 @@ def replies_by_row(ledger: Ledger, run_id: int) -> dict[int, RowReplies]:
     return found
 
 
+_named = or_(
+    and_(replies.c.customer_uuid != "", optouts.c.customer_uuid == replies.c.customer_uuid),
+    and_(replies.c.phone != "", optouts.c.phone == replies.c.phone),
+)
+_opted_out = select(optouts.c.id).where(optouts.c.removed_at.is_(None), _named).exists()
+
+
 def find(
     connection: Connection,
     condition: ColumnElement[bool],
     order: Iterable[Any] = (replies.c.received_at,),
     most: int | None = None,
 ) -> list[StoredReply]:
-    named = or_(
-        and_(replies.c.customer_uuid != "", optouts.c.customer_uuid == replies.c.customer_uuid),
-        and_(replies.c.phone != "", optouts.c.phone == replies.c.phone),
-    )
-    opted_out = select(optouts.c.id).where(optouts.c.removed_at.is_(None), named).exists()
     of_send = [
         and_(*(table.c[name] == replies.c[name] for name in Send._fields)) for table in (messages, superseded)
     ]
@@ -242,7 +253,7 @@ def find(
             func.coalesce(messages.c.sent_at, superseded.c.sent_at).label("sent_at"),
             func.coalesce(messages.c.body, superseded.c.body).label("sent_body"),
             func.coalesce(*phones, "").label("sent_phone"),
-            opted_out.label("opted_out"),
+            _opted_out.label("opted_out"),
         )
         .outerjoin(runs, runs.c.id == replies.c.run_id)
         .outerjoin(campaigns, campaigns.c.id == runs.c.campaign_id)

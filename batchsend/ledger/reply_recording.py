@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, select, union_all, update
+from sqlalchemy import Connection, Select, and_, or_, select, union_all, update
 
 from batchsend.ledger.bulk import in_chunks, insert_into
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import EVERYWHERE, Person, add_replied, scope_of_answer, this_person
 from batchsend.ledger.replies import StoredReply, find
-from batchsend.ledger.schema import campaigns, messages, replies, superseded
+from batchsend.ledger.schema import campaigns, messages, replies, starts, superseded
 from batchsend.ledger.update_matching import Send
 from batchsend.messages.stop_words import Meaning, meaning_of
 from batchsend.mykaarma.replies import CustomerText
@@ -71,6 +72,7 @@ def record_replies(
     `asked`: the base URL of the API whose conversations have the texts; `None` for events, which do not name it.
     Returns message UUID -> the request that it answers, also of those that were stored before.
     """
+    texts = _with_customers(connection, texts, moment)
     sent = _sent_to(connection, {text.customer_uuid for text in texts} - {""}, moment)
     answered: dict[str, Send | None] = {}
     # In one order, so that two receivers do not wait for each other.
@@ -79,6 +81,41 @@ def record_replies(
         _record(connection, text, answer_to, _base_url(text, answer_to, asked), moment)
         answered[text.message_uuid] = answer_to.send if answer_to is not None else None
     return answered
+
+
+def _with_customers(
+    connection: Connection, texts: Sequence[CustomerText], moment: datetime
+) -> list[CustomerText]:
+    """The texts, also with the customer where only the phone is known: whom a campaign texted there last.
+
+    An opt-out needs the customer, because rows without a phone go to a phone that myKaarma chooses. Phones have no
+    index, so this looks only for replies that may become an opt-out, and only in runs of the time that counts.
+    """
+    phones = {text.phone for text in texts if not text.customer_uuid and _meaning(text) != Meaning.OTHER}
+    customers: dict[str, str] = {}
+    for chunk in in_chunks(sorted(phones - {""}), _IN_VALUES):
+        since = to_text(moment - 2 * ANSWERED_WITHIN)
+        every = union_all(*(_at_phones(table, chunk, since) for table in (messages, superseded))).subquery()
+        query = select(every.c.phone, every.c.customer_uuid).order_by(every.c.sent_at)
+        customers.update((phone, customer) for phone, customer in connection.execute(query))
+    return [
+        text if text.customer_uuid else replace(text, customer_uuid=customers.get(text.phone, ""))
+        for text in texts
+    ]
+
+
+def _at_phones(table: Any, phones: Sequence[str], since: str) -> Select[Any]:
+    lately = select(starts.c.run_id).where(or_(starts.c.ended_at.is_(None), starts.c.ended_at >= since))
+    return select(table.c.phone, table.c.customer_uuid, table.c.sent_at).where(
+        table.c.run_id.in_(lately),
+        table.c.phone.in_(phones),
+        table.c.status.in_([*MAY_HAVE_REACHED, IN_FLIGHT]),
+        table.c.sent_at >= since,
+    )
+
+
+def _meaning(text: CustomerText) -> Meaning:
+    return Meaning.UNCLEAR if text.body is None else meaning_of(text.body)
 
 
 def _sent_to(connection: Connection, customers: Collection[str], moment: datetime) -> dict[str, list[_Text]]:
@@ -147,7 +184,7 @@ def _base_url(text: CustomerText, answer_to: _Text | None, asked: str | None) ->
 def _record(
     connection: Connection, text: CustomerText, answer_to: _Text | None, base_url: str, moment: datetime
 ) -> None:
-    meaning = Meaning.UNCLEAR if text.body is None else meaning_of(text.body)
+    meaning = _meaning(text)
     values = {
         "base_url": base_url,
         "message_uuid": text.message_uuid,

@@ -166,12 +166,15 @@ def _is_message(entry: Mapping[str, Any]) -> bool:
     )
 
 
-def read_message(entry: Mapping[str, Any]) -> ConversationMessage | None:
-    """Reads an object such as the `messageDTO` of a message event; `None` if it is no text or only a draft."""
+def read_message(entry: Mapping[str, Any], unnamed: str | None = None) -> ConversationMessage | None:
+    """Reads an object such as the `messageDTO` of a message event; `None` if it is no text or only a draft.
+
+    `unnamed`: the UUID of a message without one; without this, it is no message.
+    """
     facts = message_facts(entry)
-    uuid = facts.get("uuid") or facts.get("messageuuid")
+    uuid = next(filter(None, (_uuid(facts.get(name)) for name in ("uuid", "messageuuid"))), unnamed)
     protocol = facts.get("protocol")
-    if not isinstance(uuid, str) or facts.get("isdraft") is True:
+    if uuid is None or facts.get("isdraft") is True:
         return None
     if isinstance(protocol, str) and protocol.strip().upper() not in _TEXT_PROTOCOLS:
         return None
@@ -187,6 +190,12 @@ def read_message(entry: Mapping[str, Any]) -> ConversationMessage | None:
         is_manual=facts["ismanual"] if isinstance(facts.get("ismanual"), bool) else None,
         outcome=message_outcome(facts),
     )
+
+
+def _uuid(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
 
 
 def _direction(kind: object) -> Direction | None:

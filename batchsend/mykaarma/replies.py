@@ -7,6 +7,7 @@ are allowed.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -51,7 +52,13 @@ def read_reply(event: bytes) -> CustomerText | None:
         return None
     scopes = [scope for _, scope in event_scopes(event)]
     customer = _first_text(scopes, "customeruuid") or ""
-    found = (customer_text(message, customer) for scope in scopes if (message := read_message(scope)))
+    # The event's own digest names a message without a UUID, so that a repeated event is still recognized.
+    found = (
+        customer_text(message, customer)
+        for unnamed in (None, hashlib.sha256(event).hexdigest())
+        for scope in scopes
+        if (message := read_message(scope, unnamed))
+    )
     text = next(filter(None, found), None)
     is_made_up = _first_text(scopes, "dealeruuid") == _SANDBOX_DEALER
     return replace(text, from_sandbox=True) if text is not None and is_made_up else text

@@ -97,16 +97,21 @@ def _precedence(outcome: UpdateOutcome) -> tuple[int, bool, str, str]:
 def read_events(body: bytes) -> list[UpdateEvent]:
     """Reads the events in a request's body. The content type does not matter.
 
-    Each event with a known fact comes by itself, and everything else together in one event without facts.
+    Each event with a known fact or a message comes by itself, and everything else together in one without facts.
     """
     parts = list(_parts(_decoded(body)))
     found = [UpdateEvent(part.encode("utf-8", "replace"), read_update(part)) for part in parts]
     if len(found) < 2:
         return [UpdateEvent(body, found[0].update if found else None)]
-    known = [event for event in found if event.update is not None]
+    known: list[UpdateEvent] = []
+    other: list[bytes] = []
+    for event in found:
+        if event.update is not None or _has_message(event.body):
+            known.append(event)
+        else:
+            other.append(event.body)
     if not known:
         return [UpdateEvent(body, None)]
-    other = [event.body for event in found if event.update is None]
     return [*known, UpdateEvent(b"[%s]" % b",".join(other), None)] if other else known
 
 
@@ -115,6 +120,10 @@ def read_update(body: bytes | str) -> Update | None:
     scopes = list(_scopes(_parsed(body)))
     update = Update(_send_ref(scopes), _message_uuid(scopes), _outcome(scopes))
     return None if update == Update(None, None, None) else update
+
+
+def _has_message(event: bytes) -> bool:
+    return any("messagetype" in scope for _, scope in event_scopes(event))
 
 
 # --- splitting a body into events
@@ -157,21 +166,28 @@ def _elements(array: str) -> Iterator[str]:
 
 def _wrapped(text: str) -> list[str]:
     """The events of an object with a list of them, such as `events`, each with a copy of the object around it."""
-    root = _parsed(text)
-    if not isinstance(root, dict):
+    try:
+        return [json.dumps(event) for event in _separated(_parsed(text))]
+    except RecursionError:
+        return []
+
+
+def _separated(root: object, depth: int = 0) -> list[dict[str, Any]]:
+    """As `_wrapped`, with the list also deeper inside, such as `messages` in `payload`."""
+    if not isinstance(root, dict) or depth == _DEPTH:
         return []
     for key, value in root.items():
         plural = _name(key) not in _WRAPPERS
         name = _name(key).removesuffix("s") if plural else _name(key)
-        events = _parsed(value) if isinstance(value, str) and name in _MAYBE_JSON else value
-        if name not in _WRAPPERS or not isinstance(events, list) or len(events) < (1 if plural else 2):
+        if name not in _WRAPPERS:
+            continue
+        inner = _parsed(value) if isinstance(value, str) and name in _MAYBE_JSON else value
+        events = inner if isinstance(inner, list) else _separated(inner, depth + 1)
+        if len(events) < (1 if plural or events is not inner else 2):
             continue
         around = {other: root[other] for other in root if other != key}
-        try:
-            if len(json.dumps(around)) * len(events) <= _MOST_COPIED:
-                return [json.dumps({**around, name: event}) for event in events]
-        except RecursionError:
-            continue
+        if len(json.dumps(around)) * len(events) <= _MOST_COPIED:
+            return [{**around, name: event} for event in events]
     return []
 
 

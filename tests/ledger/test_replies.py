@@ -25,7 +25,7 @@ from batchsend.ledger.replies import (
     replies_to,
     reply_counts,
 )
-from batchsend.ledger.reply_recording import record_replies
+from batchsend.ledger.reply_recording import Decision, decide, record_replies
 from batchsend.ledger.schema import messages, replies, updates
 from batchsend.mykaarma.replies import CustomerText
 from batchsend.reports.run_results import RunResults
@@ -138,6 +138,9 @@ def test_an_event_without_the_words_is_for_a_person_until_they_come(ledger: Ledg
         {"receivedOn": "9" * 5000},
         {"deliveryStatus": "DELIVERED", "status": "SUCCESS"},
         {"fromNumber": None},
+        {"uuid": 4711},
+        {"uuid": None},
+        {"uuid": ""},
     ],
     ids=lambda change: str(change)[:50],
 )
@@ -348,3 +351,65 @@ def test_a_purge_deletes_words_and_phones_and_keeps_the_opt_out(ledger: Ledger) 
     # The event that myKaarma repeats does not bring the words back.
     post(ledger, event("STOP, my code is 4711"))
     assert stored(ledger)[0]["body"] is None
+
+
+def test_a_purge_deletes_the_words_of_an_opt_out_that_was_decided_later(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    post(ledger, event("I'll stop by, my code is 4711"))
+    decided = datetime(2026, 3, 20, tzinfo=UTC)
+    assert decide(ledger, stored(ledger)[0]["id"], Decision.OPT_OUT, this_person(), decided) is not None
+    assert ["4711" in entry.reason for entry in opt_outs(ledger)] == [True]
+    purge(ledger, datetime(2026, 3, 10, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
+    (entry,) = opt_outs(ledger)
+    assert entry.reason == "asked for no more texts by a reply, whose words were purged"
+
+
+@pytest.mark.parametrize("name", ["messages", "messageDTO", "message_dto", "events"])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_each_reply_of_a_list_in_the_payload_is_recorded(ledger: Ledger, name: str, as_text: bool) -> None:
+    sent(ledger, 2)
+    entries = [json.loads(event(words, uuid="")["payload"])["messageDTO"] for words in ("ok", "STOP")]
+    payload = {"isUpdate": False, name: entries}
+    post(ledger, {"id": "e", "payload": json.dumps(payload) if as_text else payload})
+    assert sorted(reply["body"] for reply in stored(ledger)) == ["STOP", "ok"]
+    assert [entry.customer_uuid for entry in opt_outs(ledger)] == ["customer-2"]
+
+
+def test_a_repeated_event_without_a_uuid_is_stored_once(ledger: Ledger) -> None:
+    post(ledger, event("STOP", uuid=""))
+    post(ledger, event("STOP", uuid=""), event("ok", uuid=""))
+    assert sorted(reply["body"] for reply in stored(ledger)) == ["STOP", "ok"]
+
+
+def test_a_request_with_only_a_phone_holds_for_the_customer_who_was_texted_there(ledger: Ledger) -> None:
+    for row, customer in ((2, "before"), (3, "customer-3")):
+        plan = store_plan(ledger, [planned(row, customer_uuid=customer, phone="+13125550002")])
+        send_all(ledger, plan, came_to(row, sent_at=f"2026-03-02T10:0{row}:00.000Z"))
+    # Phones are only looked for if the reply may be a request.
+    post(ledger, event("Thanks", customer="", uuid="r-2"))
+    post(ledger, event("STOP", customer=""))
+    assert [(reply["customer_uuid"], reply["row"]) for reply in stored(ledger)] == [
+        ("customer-3", 3),
+        ("", None),
+    ]
+    assert [(entry.customer_uuid, entry.phone) for entry in opt_outs(ledger)] == [
+        ("customer-3", "+13125550002")
+    ]
+
+
+def test_words_cannot_control_the_terminal(ledger: Ledger) -> None:
+    run_id = sent(ledger, 2)
+    post(ledger, event("STOP\x1b[2J\r\nok \U0001f44d"))
+    lines = list(reply_lines(replies_to(ledger, [run_id])))
+    assert all(line.isprintable() for line in lines)
+    assert [line.partition("| ")[2] for line in lines if "| " in line] == ["STOP [2J", "ok \U0001f44d"]
+    assert all(entry.reason.isprintable() for entry in opt_outs(ledger))
+
+
+def test_requests_that_need_nobody_hide_no_unclear_reply(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    later = {"receivedOn": "2026-03-02T10:40:00+0000"}
+    post(ledger, event("I'll stop by"), *(event("START", uuid=f"s-{n}", **later) for n in range(3)))
+    assert [reply.words for reply in latest_replies(ledger, 2)] == ["I'll stop by", "START"]
+    post(ledger, event("STOP", uuid="r-2"))
+    assert [reply.words for reply in latest_replies(ledger, 3)] == ["START"] * 3

@@ -17,7 +17,7 @@ from world import CAMPAIGN, World, customers
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.optouts import OptOut, opt_outs
+from batchsend.ledger.optouts import OptOut, opt_outs, opt_outs_ever
 from batchsend.settings import os_user
 
 PAGE = "/replies"
@@ -126,6 +126,12 @@ def test_start_offers_to_remove_the_opt_out_and_does_nothing_by_itself(office: t
     assert "Campaigns may text them again" in decide(clicker, shown, "START", "REMOVE").plain
     assert entries(world.folder) == []
     assert "the opt-out was removed" in clicker.get(PAGE).plain
+    with closing(opened(world.folder)) as ledger:
+        (entry,) = opt_outs_ever(ledger)
+    # Without the words: this reason is not purged.
+    assert re.fullmatch(
+        r"asked for texts again by a reply to Spring, run \d, row 2", entry.removed_because or ""
+    )
 
 
 def test_a_decision_about_a_trial_counts_only_there(office: tuple[World, Clicker]) -> None:

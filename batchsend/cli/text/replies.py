@@ -34,12 +34,17 @@ def _lines(reply: StoredReply) -> Iterator[str]:
     if reply.customer_uuid:
         yield labeled("customer", reply.customer_uuid)
     if reply.sent_body:
-        words = " ".join(reply.sent_body.split())
+        words = _printable(" ".join(reply.sent_body.split()))
         yield labeled("sent", words if len(words) <= _SHOWN else f"{words[:_SHOWN]}...")
     for number, line in enumerate(reply.words.split("\n")):
-        yield labeled("" if number else "replied", f"| {line}")
+        yield labeled("" if number else "replied", f"| {_printable(line)}")
     if reply.outcome:
         yield labeled("", reply.outcome)
+
+
+def _printable(line: str) -> str:
+    """The line without characters that could control the terminal."""
+    return "".join(char if char.isprintable() else " " for char in line)
 
 
 def poll_lines(poll: Poll) -> Iterator[str]:

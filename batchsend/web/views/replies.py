@@ -143,7 +143,7 @@ def _remove(reply: StoredReply, urls: Iterable[str], person: Person) -> None:
                 ledger,
                 customer_uuid=request.customer_uuid or None,
                 phone=request.phone or None,
-                because=request.reason,
+                because=reply.removal_reason,
                 person=person,
                 moment=now(),
             )
