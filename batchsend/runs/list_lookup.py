@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from batchsend.errors import ListError
 from batchsend.ledger.ledger import Ledger
 from batchsend.lists.customer_list import Chunk, CustomerList
+from batchsend.lists.formula_guard import escape_formula
 from batchsend.lists.headers import match_key
 from batchsend.messages.phones import phone
 from batchsend.mykaarma.customer_search import Candidate, Field, Search
@@ -68,6 +70,16 @@ class ListLookup:
         found = ((match_key(header), position) for position, header in enumerate(self.customers.headers))
         return {key: position for key, position in found if key in ours}
 
+    def refuse_own_columns(self) -> None:
+        """Raises `ListError` if the list has such columns that are not of an earlier look-up."""
+        found = self._our_columns()
+        own = [self.customers.headers[at] for key, at in found.items() if key != match_key("customer_uuid")]
+        if own and len(found) < len(ADDED):
+            raise ListError(
+                self.customers.path,
+                f'has a column "{own[0]}", which a look-up adds too and would replace. Rename it in the list.',
+            )
+
     def kept_columns(self) -> list[int]:
         """The list's own columns. Those of an earlier look-up are replaced."""
         replaced = set(self._our_columns().values())
@@ -76,7 +88,7 @@ class ListLookup:
 
 @dataclass(frozen=True)
 class LookupReport:
-    """How a look-up ended. `problem`: why it ended early; then no list was written. `hidden`: rows left out."""
+    """How a look-up ended. `problem`: why it ended early; then no list was written. `hidden`: rows without an id."""
 
     matches: Counter[Match]
     unknown: int
@@ -105,17 +117,25 @@ def look_up_list(
 
     Raises `BatchsendError` if the list, the ledger or the file cannot be used.
     """
+    lookup.refuse_own_columns()
     answers = Answers(ledger, reader.base_url)
     problem = look_up(lookup.people(), lookup.customers.rows, answers, reader, pace, listener)
     counted = _Counted(lookup, answers)
     headers = [lookup.customers.headers[position] for position in lookup.kept_columns()]
     written = None
     if problem is None:
-        written = write_list(path, [*headers, *ADDED], counted.rows())
+        is_csv = path.suffix.lower() == ".csv"
+        written = write_list(path, [*headers, *ADDED], _safe(counted.rows()) if is_csv else counted.rows())
     else:
         for _ in counted.rows():
             pass
     return LookupReport(counted.matches, counted.unknown, counted.hidden, problem, written)
+
+
+def _safe(rows: Iterator[Sequence[str]]) -> Iterator[Sequence[str]]:
+    """The rows with texts of myKaarma that no spreadsheet runs. Those of the list will be read again as they are."""
+    count = len(ADDED) - 1
+    return ([*row[:-count], *map(escape_formula, row[-count:])] for row in rows)
 
 
 class _Counted:
@@ -135,6 +155,7 @@ class _Counted:
             for row, own, person, given in zip(chunk.frame.index, cells, people, ids, strict=True):
                 if row in chunk.hidden:
                     self.hidden += 1
+                    yield [*own, *_hidden_cells(given)]
                     continue
                 yield [*own, *self._added(person, given, chunk.malformed.get(row))]
 
@@ -150,6 +171,12 @@ class _Counted:
             return [*[""] * (len(ADDED) - 1), "not looked up: myKaarma gave no usable answer"]
         self.matches[verdict.match] += 1
         return added_cells(verdict)
+
+
+def _hidden_cells(given: str) -> Sequence[str]:
+    """The cells of a row that the spreadsheet hides. The new list shows it, so it must not have an id."""
+    others = (Candidate(given),) if given else ()
+    return added_cells(Verdict(Match.NONE, why="not looked up: the list hides this row", others=others))
 
 
 def added_cells(verdict: Verdict) -> Sequence[str]:

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 from dms_lists import LAYOUTS, Dealership, Layout, dealership, resolvable
+from openpyxl import Workbook
 from world import PASSWORD, USERNAME, read_results, running_sandbox
 
 from batchsend.campaigns.tables import Lookup
+from batchsend.errors import ListError
 from batchsend.lists.customer_list import open_list
+from batchsend.mykaarma.customer_search import Candidate
+from batchsend.planning.customer_match import Match, Verdict
 from batchsend.runs import runner
 from batchsend.runs.api import load_campaign, prepare
-from batchsend.runs.list_lookup import look_up_list
+from batchsend.runs.list_lookup import LookupReport, _safe, added_cells, look_up_list
 from batchsend.runs.lookup_target import of_list
 
 #: Share of the resolvable rows that must be found.
@@ -78,6 +82,44 @@ def test_an_export_gets_the_right_ids_and_no_wrong_one(
     assert len(missed) <= (1 - NEEDED) * sum(expected), missed
     assert (sum(expected) > 25) is (layout.name not in UNSURE)
     assert set(Counter(cells["match"] for cells in found)) <= {"one", "several", "none", "differs"}
+
+
+def look_up(path: Path, out: Path) -> LookupReport:
+    target = of_list(path, Lookup(), department="department", region="US", rate=5000)
+    return look_up_list(target.lookup, out, target.reader(), target.pace, None, lambda _: None)
+
+
+def test_hidden_rows_stay_in_the_new_list_without_an_id(people: Dealership, tmp_path: Path) -> None:
+    one = next(customer for customer in people.known if customer.last and customer.vins)
+    book = Workbook()
+    sheet = book.worksheets[0]
+    for line in (
+        ["Cust No", "Last Name", "customer_uuid"],
+        [one.key, one.last, ""],
+        [one.key, one.last, "u-old"],
+    ):
+        sheet.append(line)
+    sheet.row_dimensions[3].hidden = True
+    book.save(tmp_path / "list.xlsx")
+    report = look_up(tmp_path / "list.xlsx", tmp_path / "found.xlsx")
+    assert (report.rows, report.hidden) == (1, 1)
+    [chunk] = open_list(tmp_path / "found.xlsx").chunks()
+    assert chunk.frame["customer_uuid"].tolist() == [one.uuid, ""]
+    assert chunk.frame["found_uuids"].tolist() == [one.uuid, "u-old"]
+    assert "hides this row" in chunk.frame["match_note"].tolist()[1]
+
+
+def test_a_column_of_the_list_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("Cust No,Match\n7,blue\n", encoding="utf-8")
+    with pytest.raises(ListError, match='has a column "Match", which a look-up adds too'):
+        look_up(tmp_path / "list.csv", tmp_path / "found.csv")
+
+
+def test_a_name_from_mykaarma_is_no_formula_in_a_csv_file() -> None:
+    customer = Candidate("u-1", first_name='=HYPERLINK("x")', last_name="Smith")
+    [row] = _safe(iter([["=own", *added_cells(Verdict(Match.ONE, customer))]]))
+    assert row[:2] == ["=own", "u-1"]
+    assert row[4] == '\'=HYPERLINK("x") Smith'
 
 
 CAMPAIGN = """

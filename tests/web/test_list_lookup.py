@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,42 @@ def test_a_list_without_ids_becomes_one_with_ids(world: World, clicker: Clicker)
     assert world.run("preview", "campaign.toml").code == 1
     # There is nothing to look up any more.
     assert clicker.get(f"{PAGE}/lookup").url == PAGE
+
+
+class _Broken(BaseHTTPRequestHandler):
+    """An API that cannot look for the customer number 12."""
+
+    def do_GET(self) -> None:
+        fails = "searchTerm=12&" in self.path
+        self.send_response(400 if fails else 200)
+        self.end_headers()
+        self.wfile.write(b'{"errors": [{"errorCode": "X"}]}' if fails else b'{"customers": []}')
+
+    def log_message(self, *_: object) -> None:
+        return None
+
+
+@pytest.fixture
+def broken_api() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_rows_without_an_answer_leave_the_list_unchanged(broken_api: str, tmp_path: Path) -> None:
+    folder = tmp_path / "dealership"
+    folder.mkdir()
+    campaign = '[columns]\ncustomer_uuid = "Customer ID"\n[sending]\nrate = 100\n'
+    world = World(folder, broken_api).write(ROWS, campaign=campaign)
+    text = (folder / "campaign.toml").read_text(encoding="utf-8")
+    with serving(world) as server:
+        clicker = server.signed_in()
+        clicker.get(f"{PAGE}/lookup")
+        answer = look_up(clicker)
+    assert "myKaarma gave no usable answer for 1 row, so the list is unchanged." in answer.plain
+    assert (folder / "campaign.toml").read_text(encoding="utf-8") == text
+    assert not list(folder.glob("*with ids*"))
 
 
 def test_what_stops_a_look_up_is_said_on_its_page(world: World, clicker: Clicker) -> None:

@@ -39,7 +39,7 @@ def report_lines(report: LookupReport) -> Iterator[str]:
         yield "The answers so far are kept for 30 days. Run the same command again to continue."
         return
     if report.hidden:
-        yield f"{row_count(report.hidden)} hidden in the list: left out."
+        yield f"{row_count(report.hidden)} hidden in the list: kept without an id, so no text goes there."
     if not report.all_found:
         yield "The column match_note says why. Where you are sure who is meant, fill in customer_uuid by hand."
     if report.written is not None:

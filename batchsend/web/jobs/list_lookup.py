@@ -47,6 +47,9 @@ def look_up_customers(path: Path, content: bytes, ledger: str | None) -> LookedU
         report = look_up_list(target.lookup, name, reader, target.pace, kept, _wait)
     if report.problem is not None or report.written is None:
         raise BatchsendError(report.problem or "No list was written.", on_page=_ended_early(report))
+    if report.unknown:
+        report.written.unlink(missing_ok=True)
+        raise BatchsendError(_unknown(report))
     return LookedUp(report.written, _found(report))
 
 
@@ -70,6 +73,13 @@ def _found(report: LookupReport) -> str:
     return (
         f"Customers were found for {report.matches[Match.ONE]:,} of {row_count(report.rows)}. The other rows have no "
         f"id and get no text, because no customer or more than one fits."
+    )
+
+
+def _unknown(report: LookupReport) -> str:
+    return (
+        f"myKaarma gave no usable answer for {row_count(report.unknown)}, so the list is unchanged. What was found "
+        f"so far is kept: look up again to ask for {'it' if report.unknown == 1 else 'these'}."
     )
 
 
