@@ -8,7 +8,7 @@ from batchsend.cli.options import echo_lines
 from batchsend.errors import BatchsendError
 
 
-@click.command()
+@click.command(short_help="Print the lawful hours of each state.")
 @click.argument("state", required=False)
 def hours(state: str | None) -> None:
     """Print the hours of each state that `quiet_hours = "US-states"` keeps, with their sources.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from batchsend.sending.pacing import Pause
 
 
-@click.command()
+@click.command(short_help="Find customers' ids by DMS number, VIN or phone.")
 @click.argument("target", metavar="CAMPAIGN|LIST", type=FILE)
 @click.option("--department", metavar="UUID", help="The department's id, if TARGET is a list.")
 @list_option
