@@ -94,7 +94,8 @@ class Columns(Table):
         default=None,
         description="Looks up each customer's UUID at myKaarma, for a list that has none: by the customer number of "
         'the DMS, the VIN or a phone, such as { customer_key = "Cust No", vin = "VIN" }. Columns that are not named '
-        "are found by their headers if none of these three is. Rows without one sure customer are not sent.",
+        "are found by their headers; if one of these three is named, the others are only compared. "
+        "Rows without one sure customer are not sent.",
     )
 
 

@@ -41,7 +41,7 @@ class Match(StrEnum):
 class Person:
     """What a row says of its customer; "" if it says nothing.
 
-    `customer_key`, `vin`: as `usable_key` and `usable_vin` give them; `phones`: as `phone_digits` does; `name`: the
+    `customer_key`, `vin`: as `usable_text` and `usable_vin` give them; `phones`: as `phone_digits` does; `name`: the
     whole name in one cell; `search_by`: the facts to search by, while all are compared.
     """
 
@@ -96,8 +96,8 @@ def find_match(person: Person, answers: Callable[[Search], Found | None]) -> Ver
     return Verdict(Match.NONE, why=f"myKaarma has no customer with this {_listed(searches)}")
 
 
-def usable_key(text: str) -> str:
-    """A customer's number in the dealership's system; "" if the text stands for none."""
+def usable_text(text: str) -> str:
+    """A customer's number or name in the dealership's system; "" if the text stands for none."""
     return "" if text.casefold() in _NO_KEYS or not set(text) - set("0-. ") else text
 
 
@@ -252,7 +252,7 @@ def _company_words(text: str) -> frozenset[str]:
 
 def _words(text: str) -> tuple[str, ...]:
     """The words of a name in small letters, without accents, punctuation, titles and suffixes."""
-    return tuple(word for word in _all_words(text) if word not in _NO_NAMES)
+    return tuple(word for word in _all_words(usable_text(text)) if word not in _NO_NAMES)
 
 
 def _all_words(text: str) -> list[str]:

@@ -20,7 +20,7 @@ from batchsend.lists.damage import is_damaged
 from batchsend.lists.headers import match_key
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.mykaarma.customer_search import Field, Found, Search, phone_digits
-from batchsend.planning.customer_match import Match, Person, Verdict, find_match, usable_key, usable_vin
+from batchsend.planning.customer_match import Match, Person, Verdict, find_match, usable_text, usable_vin
 from batchsend.planning.list_checks import API_UUID, DMS_NUMBER, look_like_dms_numbers
 
 _KEYS = (
@@ -253,7 +253,7 @@ def persons(
     departments = [department] * len(frame) if isinstance(department, str) else _column(frame, department)
     for number, department_uuid in enumerate(departments):
         values = {name: column[number] for name, column in cells.items()}
-        values["customer_key"] = usable_key(values["customer_key"])
+        values["customer_key"] = usable_text(values["customer_key"])
         values["vin"] = usable_vin(values["vin"])
         # A column "Customer" may have numbers.
         values["name"] = values["name"] if any(map(str.isalpha, values["name"])) else ""

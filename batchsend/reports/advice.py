@@ -138,7 +138,7 @@ OURS: Mapping[str, Advice] = {
         "`batchsend lookup` writes such a list",
     ),
     Code.CUSTOMER_AMBIGUOUS: Advice(
-        "The look-up found several customers in myKaarma for this row, or one with another name, number or phone. It "
+        "The look-up found several customers in myKaarma for this row, or one about whom it is not sure. It "
         "never guesses.",
         "Find out who is meant, and write the id into a list with ids. Then send again.",
         "`batchsend lookup` writes such a list, with the customers to choose from",

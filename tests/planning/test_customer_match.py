@@ -17,7 +17,7 @@ from batchsend.planning.customer_match import (
     Verdict,
     find_match,
     searches_of,
-    usable_key,
+    usable_text,
     usable_vin,
 )
 from batchsend.planning.lookup_columns import find_lookup_columns, persons
@@ -141,6 +141,9 @@ CASES = [
     ),
     ({"vin": VIN, "company": "Acme"}, [ann(last_name="", first_name="", company="ACME Inc")], "u-ann"),
     ({"vin": VIN, "company": "Acme"}, [ann(company="ACME Inc")], "differs"),
+    # What stands for no name.
+    ({"vin": VIN, "company": "N/A"}, [ann(last_name="", first_name="", company="N/A")], "differs"),
+    ({"phones": (PHONE,), "last_name": "Unknown"}, [ann(last_name="UNKNOWN")], "differs"),
     (
         {"phones": (PHONE,), "name": "ACME PLUMBING"},
         [ann(last_name="", company="Acme Plumbing, LLC")],
@@ -187,7 +190,7 @@ def test_columns_that_are_not_named_are_compared_and_not_searched() -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "000", "N/A", "none", "Cash", "-", "0-0"])
 def test_what_stands_for_no_number(text: str) -> None:
-    assert usable_key(text) == ""
+    assert usable_text(text) == ""
 
 
 @pytest.mark.parametrize(
