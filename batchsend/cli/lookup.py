@@ -72,7 +72,7 @@ def lookup(
         click.echo(start_line(found))
         with _progress():
             report = look_up_list(found.lookup, path, found.reader(), found.pace, kept, _say_pause)
-    echo_lines(report_lines(report))
+    echo_lines(report_lines(report, found))
     if report.problem is not None:
         return Exit.STOPPED
     return Exit.DONE if report.all_found else Exit.ATTENTION

@@ -9,14 +9,10 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import ColumnsError, Sentence
 from batchsend.ledger.ledger import CUSTOMER_COLUMN
 from batchsend.lists.headers import ALIASES, GUESSED, in_quotes, match_key, nearest
-from batchsend.planning.lookup_columns import LookupColumns, find_lookup_columns
+from batchsend.planning.lookup_columns import LookupColumns, can_search_by, find_lookup_columns, tells_who
 
 #: A first row with one filled cell may be a title above the list.
 _TITLE_COLUMNS = 1
-
-
-#: myKaarma's name for the customer's number in the dealership's system.
-_CUSTOMER_KEY = match_key("Customer Key")
 
 
 @dataclass(frozen=True)
@@ -187,10 +183,12 @@ class _Finder:
         position = self._positions.get(match_key(header))
         if position is None:
             self.columns.append((key, header))
+            missing = f"which is not in the list; it has: {self._all()}."
+            advice = self._meant(key, header)
             self.problems.append(
                 Sentence(
-                    f'`{key}` names the column "{header}", {self._missing(header)}',
-                    f'the column "{header}" was chosen, {self._missing(header)}',
+                    f'`{key}` names the column "{header}", {missing}{advice}',
+                    f'the column "{header}" was chosen, {missing}{advice.on_page}',
                 )
             )
         return position
@@ -239,23 +237,33 @@ class _Finder:
         return position
 
     def _remedy(self, name: str) -> str:
-        key = self._positions.get(_CUSTOMER_KEY)
-        if name == "customer_uuid" and key is not None:
-            return (
-                f"\"{self._headers[key]}\" is the customer's number in the dealership's system (DMS), not the id in "
-                "myKaarma: add a column with these ids"
-            )
-        return (
-            f'If it has another name here, write it under [columns], such as {name} = "{self._example(name)}"'
-        )
+        near = self._near(name)
+        if name == "customer_uuid" and near is None:
+            return f"If it has another name here, write it under [columns].{self._id_advice()}"
+        example = near or next((header for header in self._headers if header), "Header")
+        return f'If it has another name here, write it under [columns], such as {name} = "{example}"'
 
-    def _missing(self, header: str) -> str:
-        close = nearest(header, self._headers)
+    def _near(self, name: str, header: str | None = None) -> str | None:
+        """The header that is probably meant. A customer number, VIN, phone or name is never taken for an id."""
+        is_id = name == "customer_uuid"
+        return nearest(header or name, [one for one in self._headers if not (is_id and tells_who(one))])
+
+    def _meant(self, key: str, header: str) -> Sentence:
+        name = key.removeprefix("columns.")
+        close = self._near(name, header)
         hint = f' Did you mean "{close}"?' if close else ""
-        return f"which is not in the list; it has: {self._all()}.{hint}"
+        advice = self._id_advice() if name == "customer_uuid" else Sentence("", "")
+        return Sentence(f"{hint}{advice}", f"{hint}{advice.on_page}")
+
+    def _id_advice(self) -> Sentence:
+        """What to do if the list has no ids, but columns to look customers up by."""
+        if not any(map(can_search_by, self._headers)):
+            return Sentence("", "")
+        return Sentence(
+            " If the list has no ids of myKaarma, write lookup = {} under [columns] instead of customer_uuid, or let "
+            "`batchsend lookup` write a list with ids",
+            " If the list has no ids of myKaarma, find the customers on the page List",
+        )
 
     def _all(self) -> str:
         return ", ".join(header for header in self._headers if header)
-
-    def _example(self, name: str) -> str:
-        return nearest(name, self._headers) or next((header for header in self._headers if header), "Header")

@@ -82,6 +82,7 @@ _LAST_NAMES = (
 _FIRST_NAMES = ("firstname", "customerfirstname", "fname", "customerfname", "givenname", "first", "namefirst")
 _NAMES = ("customername", "name", "fullname", "customerfullname", "customer", "name1", "contactname")
 _COMPANIES = ("company", "companyname", "businessname", "customercompany", "customercompanyname")
+_NAMING = (*_LAST_NAMES, *_FIRST_NAMES, *_NAMES, *_COMPANIES)
 
 _PHONE = re.compile(r"phone|cell|mobile|\btel\b")
 _NO_PHONE = re.compile(
@@ -231,6 +232,16 @@ class _Finder:
             )
             self.problems.append(f'"{header}" was named for the look-up, and is {why}; it has: {has}')
         return position
+
+
+def can_search_by(header: str) -> bool:
+    """Whether a header is that of a customer number, a VIN or a phone."""
+    return _is_phone(header) or _plain(header) in (*_KEYS, *_VINS)
+
+
+def tells_who(header: str) -> bool:
+    """Whether a header is that of such a column or of a name, so that it has no ids of myKaarma."""
+    return can_search_by(header) or _plain(header) in _NAMING
 
 
 def _is_ours(header: str) -> bool:

@@ -134,14 +134,15 @@ OURS: Mapping[str, Advice] = {
     Code.CUSTOMER_NOT_FOUND: Advice(
         "The look-up found no customer in myKaarma for this row, or could not be made.",
         "The row's description says why. Correct its customer number, VIN or phone, or find the customer in myKaarma "
-        "and write the id into a list with ids. Then send again.",
-        "`batchsend lookup` writes such a list",
+        "and copy the right id into the column customer_uuid of the list that the look-up writes. Then send again.",
+        "`batchsend lookup` writes this list",
     ),
     Code.CUSTOMER_AMBIGUOUS: Advice(
-        "The look-up found several customers in myKaarma for this row, or one about whom it is not sure. It "
+        "The look-up found several customers in myKaarma for this row, or one that your list does not confirm. It "
         "never guesses.",
-        "Find out who is meant, and write the id into a list with ids. Then send again.",
-        "`batchsend lookup` writes such a list, with the customers to choose from",
+        "Find out who is meant, or whether the customer that was found is the right one. Copy the right id into the "
+        "column customer_uuid of the list that the look-up writes. Then send again.",
+        "`batchsend lookup` writes this list, with the customers that were found",
     ),
     Code.MISSING_PHONE: Advice(
         "This row has no phone number.",

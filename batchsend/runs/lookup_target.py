@@ -31,7 +31,10 @@ from batchsend.utils.protected_files import refusal
 
 @dataclass(frozen=True)
 class LookupTarget:
-    """A list to look up, with what is needed for it. `usual_output`: where the new list goes if nobody says."""
+    """A list to look up, with what is needed for it. `usual_output`: where the new list goes if nobody says.
+
+    `id_column`: the column that the campaign names for the ids.
+    """
 
     lookup: ListLookup
     settings: Settings
@@ -39,6 +42,7 @@ class LookupTarget:
     ledger_url: str
     usual_output: Path
     inputs: tuple[Path, ...]
+    id_column: str | None = None
 
     @property
     def customers(self) -> CustomerList:
@@ -73,7 +77,7 @@ def of_campaign(
 
 def of_loaded(campaign: Campaign, named: Lookup, ledger: str | None) -> LookupTarget:
     """The list of a campaign that is read already. Raises `BatchsendError`."""
-    refuse_sample_ids(campaign)
+    refuse_sample_ids(campaign, user=False)
     start = prepare(campaign, ledger=ledger)
     campaign = with_newest_list(campaign)
     customers = open_campaign_list(campaign, campaign.list)
@@ -92,6 +96,7 @@ def of_loaded(campaign: Campaign, named: Lookup, ledger: str | None) -> LookupTa
         ledger_url=start.ledger_url,
         usual_output=campaign.directory / "results" / f"{campaign.stem}-lookup.xlsx",
         inputs=tuple(inputs_of(campaign)),
+        id_column=campaign.columns.customer_uuid,
     )
 
 

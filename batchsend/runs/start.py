@@ -151,13 +151,10 @@ def check_target(start: Start, campaign: Campaign, run_id: int | None) -> None:
     check_writable(target)
 
 
-def refuse_sample_ids(campaign: Campaign) -> None:
-    """Raises `CampaignError` if the department or user id is still the one that `batchsend new` writes."""
-    samples = [
-        key
-        for key, value in (("department_uuid", campaign.department_uuid), ("user_uuid", campaign.user_uuid))
-        if value is not None and value.startswith(SAMPLE_ID)
-    ]
+def refuse_sample_ids(campaign: Campaign, *, user: bool = True) -> None:
+    """Raises `CampaignError` if the department's id, or the `user`'s, is still the sample."""
+    ids = {"department_uuid": campaign.department_uuid, "user_uuid": campaign.user_uuid if user else None}
+    samples = [key for key, value in ids.items() if value is not None and value.startswith(SAMPLE_ID)]
     if samples:
         raise CampaignError(
             campaign.path,

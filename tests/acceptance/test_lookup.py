@@ -98,7 +98,7 @@ def test_without_credentials_rows_are_not_sent_and_say_why(world: World) -> None
 def test_a_list_that_was_looked_up_is_sent_as_it_is(world: World, sandbox: Sandbox) -> None:
     done = world.run("lookup", "campaign.toml")
     assert done.code == 1, done
-    assert "4 rows = 1 found + 1 with several customers + 1 that differ + 1 not found" in done.out
+    assert "4 rows = 1 found + 1 with several customers + 1 not sure + 1 not found" in done.out
     (world.folder / "campaign.toml").write_text(
         (world.folder / "campaign.toml").read_text(encoding="utf-8").replace("lookup = {}", ""),
         encoding="utf-8",
@@ -123,3 +123,28 @@ def test_a_looked_up_list_does_not_confirm_itself(world: World, sandbox: Sandbox
             assert world.send("--list", path).code in (1, 2)
     assert sandbox.texts() == {}
     assert "which proves nothing; it has: Cust No" in " ".join(preview.err.split())
+
+
+def test_a_new_campaign_is_looked_up_and_sent_as_the_commands_say(world: World, sandbox: Sandbox) -> None:
+    world.write(
+        ROWS,
+        campaign='[columns]\ncustomer_uuid = "Customer ID"\n[sending]\nrate = 100\n',
+        template="Your service is due.",
+    )
+    file = world.folder / "campaign.toml"
+    written = file.read_text(encoding="utf-8")
+    real = next(line for line in written.splitlines() if line.startswith("user_uuid"))
+    file.write_text(written.replace(real, 'user_uuid = "put-your-user-uuid-here"'), encoding="utf-8")
+    advice = (
+        "write lookup = {} under [columns] instead of customer_uuid, or let `batchsend lookup` write a list"
+    )
+    refused = " ".join(world.run("preview", "campaign.toml").err.split())
+    assert advice in refused
+    assert "Did you mean" not in refused
+    done = world.run("lookup", "campaign.toml")
+    assert done.code == 1, done
+    line = 'customer_uuid = "Customer ID"'
+    assert f"Delete the line {line} under [columns]" in " ".join(done.out.split())
+    file.write_text(written.replace(line, ""), encoding="utf-8")
+    assert world.send("--list", "results/campaign-lookup.xlsx").code == 1
+    assert sandbox.texts() == {"u-ann": 1}

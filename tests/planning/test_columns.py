@@ -132,7 +132,8 @@ def test_the_sender_comes_from_columns_where_the_campaign_says_so(tmp_path: Path
             "",
             (
                 "needs a column for `customer_uuid`; it has: Name, Phone. If it has another name here, write it "
-                'under [columns], such as customer_uuid = "Name"'
+                "under [columns]. If the list has no ids of myKaarma, write lookup = {} under [columns] instead of "
+                "customer_uuid, or let `batchsend lookup` write a list with ids"
             ),
         ),
         (
@@ -156,8 +157,19 @@ def test_the_sender_comes_from_columns_where_the_campaign_says_so(tmp_path: Path
             ["Customer Key", "Phone"],
             "",
             (
-                'needs a column for `customer_uuid`; it has: Customer Key, Phone. "Customer Key" is the customer\'s '
-                "number in the dealership's system (DMS), not the id in myKaarma: add a column with these ids"
+                "needs a column for `customer_uuid`; it has: Customer Key, Phone. If it has another name here, write "
+                "it under [columns]. If the list has no ids of myKaarma, write lookup = {} under [columns] instead "
+                "of customer_uuid, or let `batchsend lookup` write a list with ids"
+            ),
+        ),
+        (
+            ["Cust No", "Customer Nbr", "Customer Cell", "Custom Id Nr"],
+            '[columns]\ncustomer_uuid = "Customer ID"\n',
+            (
+                '`columns.customer_uuid` names the column "Customer ID", which is not in the list; it has: Cust No, '
+                'Customer Nbr, Customer Cell, Custom Id Nr. Did you mean "Custom Id Nr"? If the list has no ids of '
+                "myKaarma, write lookup = {} under [columns] instead of customer_uuid, or let `batchsend lookup` "
+                "write a list with ids"
             ),
         ),
         (
