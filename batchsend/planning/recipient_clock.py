@@ -1,7 +1,8 @@
 """The rule that finds each recipient's clock: all time zones and states in which the recipient may be.
 
-The first of these that gives a zone decides: the list's time zone, its ZIP code and state, the phone's area code. The
-states are those of the ZIP code, of the list's state and of the phone's area code, if the hours of states apply.
+The first of these that gives a zone decides: the list's time zone, its ZIP code and state, the phone's area code. If
+the hours of states apply, the zones of all of them count, and the states of the ZIP code, of the list's state and of
+the phone's area code. Otherwise, the hours of one place would be kept by the clock of another.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ import pandas as pd
 from phonenumbers import country_code_for_region
 
 from batchsend.campaigns.quiet_hours import clock_of
-from batchsend.campaigns.zones import states_of_place, zones_of_address, zones_of_name
+from batchsend.campaigns.zones import (
+    states_of_place,
+    zones_of_address,
+    zones_of_name,
+    zones_of_state,
+    zones_of_zip,
+)
 from batchsend.messages.phones import zones_of
 from batchsend.planning.row_frame import NOTHING, Context, columns
 
@@ -55,19 +62,25 @@ def read_clock(rows: pd.DataFrame, context: Context) -> pd.DataFrame:
 def recipient_clock(
     timezone: str, zip_code: str, state: str, phone: str, *, with_states: bool = False
 ) -> RecipientClock:
-    """The clock by the cells of a row.
+    """The clock by the cells of a row; `with_states` if the hours of states apply.
 
     `phone`: the number in E.164, its `+1` and area code, or the country code of a row without a phone. ZIP code and
     state count only in North America, because the postal codes of other countries look the same.
     """
     is_american = phone.startswith(_NORTH_AMERICA)
     address = zones_of_address(zip_code, state) if is_american else frozenset()
-    place = address or (zones_of(phone) if len(phone) >= _PREFIX_LENGTH else ())
-    states = states_of_place(zip_code, state, phone[2:_PREFIX_LENGTH]) if with_states and is_american else ()
-    if timezone and (zones := zones_of_name(timezone, place)):
-        return RecipientClock(clock_of(zones, states))
+    by_phone = zones_of(phone) if len(phone) >= _PREFIX_LENGTH else ()
     unknown_place = (zip_code or state or None) if is_american and not address else None
-    return RecipientClock(clock_of(place, states) or None, timezone or None, unknown_place)
+    if with_states and is_american:
+        place = {*zones_of_zip(zip_code), *zones_of_state(state), *by_phone}
+        zones = zones_of_name(timezone, place)
+        clock = clock_of(place | zones, states_of_place(zip_code, state, phone[2:_PREFIX_LENGTH]))
+    else:
+        zones = zones_of_name(timezone, address or by_phone)
+        clock = clock_of(zones or address or by_phone)
+    if timezone and zones:
+        return RecipientClock(clock)
+    return RecipientClock(clock or None, timezone or None, unknown_place)
 
 
 def _prefix(phone: str) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, time, timedelta
+from itertools import product
+from zoneinfo import ZoneInfo
+
 import pytest
 
+from batchsend.campaigns.quiet_hours import Hours, Rule, Window
 from batchsend.planning.recipient_clock import RecipientClock, recipient_clock
 
 EASTERN, CENTRAL, PACIFIC = "America/New_York", "America/Chicago", "America/Los_Angeles"
@@ -76,8 +81,14 @@ def test_saskatchewan_calls_its_time_cst_in_summer_too() -> None:
     ("timezone", "zip_code", "state", "phone", "clock"),
     [
         ("", "", "", FLORIDA, f"{BOTH}|state:FL"),
-        ("", "60601", "", FLORIDA, f"{CENTRAL}|state:FL|state:IL"),
-        ("EST", "60601", "CA", FLORIDA, f"{EASTERN}|state:CA|state:FL|state:IL"),
+        # The zones of all sources count: the hours of Florida would else be kept by the clock of California.
+        ("", "90001", "", FLORIDA, f"{CENTRAL}|{PACIFIC}|{EASTERN}|state:CA|state:FL"),
+        ("", "", "CA", FLORIDA, f"{CENTRAL}|{PACIFIC}|{EASTERN}|state:CA|state:FL"),
+        ("Pacific", "", "", FLORIDA, f"{CENTRAL}|{PACIFIC}|{EASTERN}|state:FL"),
+        ("Pacific", "", "FL", "+1800", f"{CENTRAL}|{PACIFIC}|{EASTERN}|state:FL"),
+        ("EST", "60601", "CA", FLORIDA, f"{CENTRAL}|{PACIFIC}|{EASTERN}|state:CA|state:FL|state:IL"),
+        ("", "32501", "FL", "+1800", f"{BOTH}|state:FL"),
+        ("Nowhere", "n/a", "", FLORIDA, f"{BOTH}|state:FL"),
         ("", "", "Illinois", "+1", f"{CENTRAL}|state:IL"),
         ("EST", "", "", "+1", EASTERN),
         ("", "", "", "+1", None),
@@ -88,5 +99,30 @@ def test_states_are_part_of_the_clock_if_their_hours_apply(
     timezone: str, zip_code: str, state: str, phone: str, clock: str | None
 ) -> None:
     assert recipient_clock(timezone, zip_code, state, phone, with_states=True).clock == clock
-    without = recipient_clock(timezone, zip_code, state, phone).clock
-    assert (without or "") == (clock or "").partition("|state:")[0]
+
+
+PLACES = {
+    "timezone": ("", "Pacific", "MST", "America/New_York", "UTC", "Nowhere"),
+    "zip_code": ("", "90001", "32501", "60601", "n/a"),
+    "state": ("", "FL", "CA", "Texas", "n/a"),
+    "phone": (FLORIDA, "+1305", "+1213", "+1800", "+1"),
+}
+
+
+@pytest.mark.parametrize("source", PLACES)
+def test_no_source_is_passed_over_if_the_hours_of_states_apply(source: str) -> None:
+    blank = dict.fromkeys(PLACES, "") | {"phone": "+1"}
+    for values in product(*PLACES.values()):
+        cells = dict(zip(PLACES, values, strict=True))
+        alone = recipient_clock(**(blank | {source: cells[source]}), with_states=True).clock
+        clock = recipient_clock(**cells, with_states=True).clock
+        assert set(filter(None, (alone or "").split("|"))) <= set((clock or "").split("|"))
+
+
+def test_florida_gets_no_text_after_its_evening_whatever_the_address_says() -> None:
+    hours = Hours(time(21), time(8), EASTERN, states=(("FL", Rule(Window(time(20), time(8)))),))
+    for cells in (("", "90001", ""), ("", "", "CA"), ("Pacific", "", ""), ("Pacific", "", "FL")):
+        clock = recipient_clock(*cells, "+1305", with_states=True).clock or ""
+        evening = datetime(2026, 11, 27, 20, tzinfo=ZoneInfo(EASTERN))
+        assert not hours.allows(evening, clock)
+        assert hours.allows(evening - timedelta(minutes=1), clock)
