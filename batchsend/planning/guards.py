@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -50,7 +50,7 @@ class Refusal(NamedTuple):
 
 
 #: Mistakes in texts that a refusal names.
-_LINT_NAMED = 5
+_LINT_NAMED = 9
 _RIGHT_LIST = "Check that this is the right list. If it is"
 _SAME_ROWS = "The same rows, exported again, continue their run."
 #: Where the console has the guards.
@@ -139,14 +139,18 @@ def _refused_age(guards: Guards, facts: Facts) -> Iterator[Refusal]:
         )
 
 
+def _first_of(sentences: Iterable[str]) -> str:
+    all_of_them = list(sentences)
+    more = len(all_of_them) - _LINT_NAMED
+    return " ".join(all_of_them[:_LINT_NAMED] + ([f"And {more:,} more."] if more > 0 else []))
+
+
 def _refused_texts(guards: Guards, facts: Facts) -> Iterator[Refusal]:
     if guards.lint != "error" or not facts.untried or not facts.lint:
         return
-    named, more = facts.lint[:_LINT_NAMED], len(facts.lint) - _LINT_NAMED
-    rest = [f"And {more:,} more."] if more > 0 else []
-    # The sentence gets into logs and notices, so it quotes no text.
-    found = " ".join([*map(str, named), *rest])
-    on_page = " ".join([*map(page_words, named), *rest])
+    # The sentence gets into logs and notices, so it quotes no text. Without the words, some are the same.
+    found = _first_of(dict.fromkeys(map(str, facts.lint)))
+    on_page = _first_of(map(page_words, facts.lint))
     yield Refusal(
         "lint",
         f'guards.lint is "error", and the texts have something that carriers block or customers dislike. {found} '

@@ -36,9 +36,10 @@ class HourlyCap:
         left = ceil((moment + HOUR - first) / between_texts(per_hour))
         return cls(per_hour, first, max(0, min(per_hour, left)))
 
-    def again_at(self, moment: datetime) -> datetime:
-        """When the first row that this start leaves may be sent, if its last text left at `moment`."""
-        return max(self.first_at, moment + between_texts(self.per_hour))
+    @property
+    def again_at(self) -> datetime:
+        """When the first row that does not fit may be sent."""
+        return self.first_at + self.left * between_texts(self.per_hour)
 
 
 def between_texts(per_hour: int) -> timedelta:

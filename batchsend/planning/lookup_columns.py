@@ -23,6 +23,19 @@ from batchsend.mykaarma.customer_search import Field, Found, Search, phone_digit
 from batchsend.planning.customer_match import Match, Person, Verdict, find_match, usable_text, usable_vin
 from batchsend.planning.list_checks import API_UUID, DMS_NUMBER, look_like_dms_numbers
 
+#: The columns that a look-up adds to a list. They repeat what myKaarma said, so they never prove who a customer is.
+ADDED = (
+    "customer_uuid",
+    "match",
+    "matched_by",
+    "found_names",
+    "found_customer_keys",
+    "found_phones",
+    "found_uuids",
+    "match_note",
+)
+_OURS = frozenset(map(match_key, ADDED))
+
 _KEYS = (
     "customerkey",
     "customernumber",
@@ -73,7 +86,7 @@ _COMPANIES = ("company", "companyname", "businessname", "customercompany", "cust
 _PHONE = re.compile(r"phone|cell|mobile|\btel\b")
 _NO_PHONE = re.compile(
     r"fax|dealer|store|advisor|sales|rep\b|type|ok\b|opt|consent|provider|carrier|\bext|emergency|status|flag|date"
-    r"|employee|country|code|valid|label|count|text"
+    r"|employee|country|code|valid|label|count|text|\bfound\b"
 )
 _CUSTOMER = re.compile(r"^(?:owner|buyer|client|purchaser|cust(?!omer))")
 _NUMBER = re.compile(r"(?:no|num|nbr)$")
@@ -161,7 +174,7 @@ def find_lookup_columns(
         name=finder.first(_NAMES) if last_name is None else None,
     )
     if not found.identifiers and not finder.problems:
-        finder.problems.append(_nothing_to_search_by(headers))
+        finder.problems.append(_nothing_to_search_by(finder.headers))
         finder.missing.append(("columns.lookup", None))
     if finder.problems:
         error = ColumnsError(path, finder.problems)
@@ -192,9 +205,9 @@ class _Finder:
     """Looks up columns of one list and collects the problems."""
 
     def __init__(self, headers: Sequence[str]) -> None:
-        self._headers = headers
-        self._plain = {_plain(header): position for position, header in reversed([*enumerate(headers)])}
-        self._keys = {match_key(header): position for position, header in enumerate(headers) if header}
+        self.headers = ["" if _is_ours(header) else header for header in headers]
+        self._plain = {_plain(header): position for position, header in reversed([*enumerate(self.headers)])}
+        self._keys = {match_key(header): position for position, header in enumerate(self.headers) if header}
         self.problems: list[str] = []
         self.missing: list[tuple[str, str | None]] = []
 
@@ -202,7 +215,7 @@ class _Finder:
         return next((self._plain[name] for name in names if name in self._plain), None)
 
     def phones(self) -> tuple[int, ...]:
-        return tuple(position for position, header in enumerate(self._headers) if _is_phone(header))
+        return tuple(position for position, header in enumerate(self.headers) if _is_phone(header))
 
     def named(self, key: str, header: str | None) -> int | None:
         if header is None:
@@ -210,11 +223,18 @@ class _Finder:
         position = self._keys.get(match_key(header))
         if position is None:
             self.missing.append((f"columns.lookup.{key}", header))
-            has = ", ".join(filter(None, self._headers))
-            self.problems.append(
-                f'"{header}" was named for the look-up, and is not in the list; it has: {has}'
+            has = ", ".join(filter(None, self.headers))
+            why = (
+                "a column that a look-up adds, which proves nothing"
+                if _is_ours(header)
+                else "not in the list"
             )
+            self.problems.append(f'"{header}" was named for the look-up, and is {why}; it has: {has}')
         return position
+
+
+def _is_ours(header: str) -> bool:
+    return match_key(header) in _OURS
 
 
 def _is_phone(header: str) -> bool:

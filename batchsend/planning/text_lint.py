@@ -44,8 +44,8 @@ class LintFinding(NamedTuple):
 
     @property
     def unquoted(self) -> str:
-        """The same without a word of the texts, for logs and notices: `A word twice (row 7).`"""
-        return f"{RULES[self.rule].title} ({self.where})."
+        """The same without a word of the texts, for logs and notices: `A word twice (doubled_word): row 7.`"""
+        return f"{RULES[self.rule].title} ({self.rule}): {self.where}."
 
     @property
     def where(self) -> str:

@@ -91,7 +91,7 @@ def waiting_until(ledger: Ledger, run_id: int, rules: WaitRules) -> datetime | N
         else:
             moments.append(first_allowed(rules.hours, tomorrow, capped))
     if rules.hourly is not None and (later := _clocks(ledger, run_id, Code.HOURLY_CAP)):
-        again = rules.hourly.again_at(rules.now)
+        again = max(rules.now, rules.hourly.again_at)
         moments.append(again if rules.hours is None else first_allowed(rules.hours, again, later))
     return min((moment for moment in moments if moment is not None), default=None)
 

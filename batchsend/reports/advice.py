@@ -109,7 +109,7 @@ OURS: Mapping[str, Advice] = {
         "Ask for the approval again, then send again.",
     ),
     Code.HOURLY_CAP: Advice(
-        "Not sent yet: this campaign has sent all the texts that its limit allows for an hour.",
+        "Not sent yet: the limit of texts in an hour leaves this one for a later hour.",
         "Send again to text the next ones.",
         "add `--wait` to let the run go on until all are sent",
     ),

@@ -18,22 +18,11 @@ from batchsend.messages.phones import phone
 from batchsend.mykaarma.customer_search import Candidate, Field, Search
 from batchsend.mykaarma.reader import ApiReader
 from batchsend.planning.customer_match import Match, Person, Verdict, find_match
-from batchsend.planning.lookup_columns import LookupColumns, given_ids, persons
+from batchsend.planning.lookup_columns import ADDED, LookupColumns, given_ids, persons
 from batchsend.reports.list_file import write_list
 from batchsend.runs.customer_lookup import Answers, LookupPace, look_up
 from batchsend.sending.pacing import Pause
 
-#: The columns that a look-up adds.
-ADDED = (
-    "customer_uuid",
-    "match",
-    "matched_by",
-    "found_names",
-    "found_customer_keys",
-    "found_phones",
-    "found_uuids",
-    "match_note",
-)
 _MATCHED_BY = {Field.CUSTOMER_KEY: "customer number", Field.VIN: "VIN", Field.PHONE: "phone"}
 
 

@@ -67,7 +67,7 @@ def notice_of(campaign: str, report: Report) -> Notice:
     """The notice of a start that has ended with this report."""
     run = f"{campaign}, run {report.run_id}"
     lines = (report.tally.sentence(), *_problems(report.codes), *what_next(report))
-    attention = report.exit in _ATTENTION
+    attention = report.exit in _ATTENTION or any(status in NEEDS_YOU for status, _, _ in report.codes)
     title = f"{run}: {_TITLES.get(report.exit, 'done')}"
     return Notice(campaign, title, lines, attention, report.run_id, int(report.exit))
 
@@ -98,7 +98,8 @@ def _problems(codes: Sequence[tuple[str, str, int]]) -> Iterator[str]:
         if status in NEEDS_YOU:
             # An answer can have a sentence as its code, and a sentence can quote the text.
             known = code if _CODES.fullmatch(code) else "see the results"
-            yield f"{row_count(count)} {status} ({known}): {advise(status, code).meaning}"
+            advice = advise(status, code)
+            yield f"{row_count(count)} {status} ({known}): {advice.meaning} {advice.what_to_do}"
 
 
 # --- when

@@ -107,3 +107,19 @@ def test_a_list_that_was_looked_up_is_sent_as_it_is(world: World, sandbox: Sandb
     assert sent.code == 1, sent
     assert sandbox.texts() == {"u-ann": 1}
     assert world.workbook()[3]["errorCodes"] == "MISSING_CUSTOMER_UUID"
+
+
+def test_a_looked_up_list_does_not_confirm_itself(world: World, sandbox: Sandbox) -> None:
+    world.write_list([{**dict.fromkeys(ROWS[0], ""), "Cust No": "10234"}])
+    found, next_list = "results/campaign-lookup.xlsx", "again.xlsx"
+    assert world.run("lookup", "campaign.toml").code == 1
+    again = world.run("lookup", "campaign.toml", "--list", found, "--out", next_list)
+    assert "1 row = 0 found" in again.out, again
+    for lookup in ("{}", '{ phone = "Found Phones" }'):
+        world.write(ROWS, campaign=LOOKUP.replace("{}", lookup), template="Your service is due.")
+        for path in (found, next_list):
+            preview = world.run("preview", "campaign.toml", "--list", path)
+            assert preview.code in (1, 2), preview
+            assert world.send("--list", path).code in (1, 2)
+    assert sandbox.texts() == {}
+    assert "which proves nothing; it has: Cust No" in " ".join(preview.err.split())

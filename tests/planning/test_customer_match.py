@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchsend.campaigns.tables import Lookup
+from batchsend.errors import ColumnsError
 from batchsend.mykaarma.customer_search import Candidate, Field, Found, Search
 from batchsend.planning.customer_match import (
     Match,
@@ -20,7 +22,7 @@ from batchsend.planning.customer_match import (
     usable_text,
     usable_vin,
 )
-from batchsend.planning.lookup_columns import find_lookup_columns, persons
+from batchsend.planning.lookup_columns import ADDED, LookupColumns, find_lookup_columns, persons
 
 VIN, OTHER_VIN = "1HGCM82633A004352", "2HGXX82633A004352"
 PHONE, OTHER_PHONE = "3125550142", "3125550143"
@@ -256,3 +258,18 @@ def test_nobody_is_taken_whom_an_exact_fact_does_not_name_or_another_fact_contra
         and (other.customer_key, other.phones, other.vins) == (one.customer_key, one.phones, one.vins)
     ]
     assert twins == []
+
+
+@pytest.mark.parametrize("spelled", [str, str.upper, lambda name: name.replace("_", " ").title()])
+@pytest.mark.parametrize("added", ADDED)
+def test_a_column_that_a_look_up_added_is_no_fact(added: str, spelled: Callable[[str], str]) -> None:
+    headers = ["Cust No", spelled(added)]
+    assert find_lookup_columns(Path("list.csv"), headers, Lookup()) == LookupColumns(customer_key=0)
+    for named in (
+        Lookup(customer_key=added),
+        Lookup(vin=added),
+        Lookup(phone=(added,)),
+        Lookup(last_name=added),
+    ):
+        with pytest.raises(ColumnsError, match="a column that a look-up adds, which proves nothing"):
+            find_lookup_columns(Path("list.csv"), headers, named)

@@ -80,11 +80,14 @@ def test_what_refuses(guards: Guards, judged: Facts, refused: list[str]) -> None
 
 def test_only_pages_quote_what_the_lint_found() -> None:
     finding = LintFinding("doubled_word", "“Gina Gina” has a word twice.", "Take one out.", 2, (7, 9))
-    found = [Sentence(finding.unquoted, finding.words)] * 6
+    found = [Sentence(finding.unquoted, finding.words)] * 11
     [refusal] = refusals(Guards(lint="error"), replace(facts(), lint=found))
     assert "Gina" not in refusal.sentence
-    assert "A word twice (rows 7 and 9). And 1 more. `batchsend preview` shows the words." in refusal.sentence
-    assert "“Gina Gina” has a word twice (rows 7 and 9). Take one out. And 1 more." in refusal.on_page
+    assert (
+        "something that carriers block or customers dislike. A word twice (doubled_word): rows 7 and 9. `batchsend"
+        in refusal.sentence
+    )
+    assert "“Gina Gina” has a word twice (rows 7 and 9). Take one out. And 2 more." in refusal.on_page
 
 
 @pytest.mark.parametrize(

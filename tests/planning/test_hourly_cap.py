@@ -35,6 +35,7 @@ def test_no_hour_with_a_new_text_has_more_than_the_cap(per_hour: int, earlier: l
     # Evenly spread, and as many as fit into the hour of this start.
     assert {later - at for at, later in pairwise(new)} <= {between_texts(per_hour)}
     assert cap.left == sum(at < NOON + HOUR for at in new)
+    assert cap.again_at == new[cap.left]
 
 
 @given(st.integers(1, 30))

@@ -109,6 +109,20 @@ def test_hidden_rows_stay_in_the_new_list_without_an_id(people: Dealership, tmp_
     assert "hides this row" in chunk.frame["match_note"].tolist()[1]
 
 
+def test_what_a_look_up_wrote_proves_nothing_in_the_next_one(people: Dealership, tmp_path: Path) -> None:
+    unsure = [one for one in people.known if one.key and one.phones][:20]
+    lines = "".join(f"{one.key},,\n" for one in unsure)
+    (tmp_path / "0.csv").write_text(f"Cust No,Last Name,Cell\n{lines}", encoding="utf-8")
+    written = []
+    for number in range(4):
+        report = look_up(tmp_path / f"{number}.csv", tmp_path / f"{number + 1}.csv")
+        assert report.matches[Match.ONE] == 0
+        written.append((tmp_path / f"{number + 1}.csv").read_bytes())
+    assert len(set(written)) == 1
+    [chunk] = open_list(tmp_path / "4.csv").chunks()
+    assert any(chunk.frame["found_phones"])
+
+
 def test_a_column_of_the_list_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("Cust No,Match\n7,blue\n", encoding="utf-8")
     with pytest.raises(ListError, match='has a column "Match", which a look-up adds too'):

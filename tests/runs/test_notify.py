@@ -91,7 +91,7 @@ def test_a_refusal_for_the_texts_is_told_without_their_words(
     refused = world.send("--log-format", "json")
     assert refused.code == 2
     [body] = hook.bodies()
-    assert "A word twice (row 3)" in body["text"]
+    assert "A word twice (doubled_word): row 3." in body["text"]
     assert "de de" not in json.dumps(body) + refused.out + refused.err
     assert "“de de” has a word twice (row 3)" in world.run("preview", "campaign.toml").out
     assert not sandbox.requests()
