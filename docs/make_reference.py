@@ -373,7 +373,7 @@ def quiet_hours() -> str:
         law = f"{known.statute}. {known.note}" if known.note else known.statute
         table.append(f"| {state_name(known.state)} | {_cell(hours)} | {_cell(law)} | {known.checked} |")
     reasons = [f"- {state_name(state)}: {reason}" for state, reason in left_out().items()]
-    parts = [everywhere, "", *table, "", "Found, but not kept:", "", *reasons, ""]
+    parts = [everywhere, "", *table, "", "Checked, not applied:", "", *reasons, ""]
     return _between_marks("quiet-hours.md", "\n".join(parts))
 
 

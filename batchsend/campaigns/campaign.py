@@ -18,7 +18,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from batchsend.campaigns.cron import CronTimes, OneTime, Times, first_moment
 from batchsend.campaigns.hours_tables import State, StateHours
 from batchsend.campaigns.problems import problems_of
-from batchsend.campaigns.quiet_hours import Hours
+from batchsend.campaigns.quiet_hours import Hours, Rule
 from batchsend.campaigns.state_hours import state_rules
 from batchsend.campaigns.tables import (
     Columns,
@@ -175,10 +175,15 @@ class Campaign(Table):
         return zone_with_newest_rules(self.timezone or tzlocal.get_localzone().key)
 
     @property
+    def own_hours(self) -> tuple[tuple[str, Rule], ...]:
+        """The rules of states that the campaign adds."""
+        return tuple((state, hours.rule) for state, hours in self.hours.items())
+
+    @property
     def quiet_hours(self) -> Hours | None:
         """When no texts are sent; `None` if they are sent at any hour of any day."""
         quiet, days_off = self.sending.quiet_hours, self.sending.holidays
-        states = tuple((state, hours.rule) for state, hours in self.hours.items())
+        states = self.own_hours
         lead = timedelta(seconds=self.sending.timeout)
         if quiet is None:
             none = Hours(None, None, self.zone.key, None, lead, days_off, states)

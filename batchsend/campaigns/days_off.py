@@ -18,6 +18,8 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 #: A day of each year.
 _YEARLY = re.compile(r"(\d\d)-(\d\d)")
 _PLACE = re.compile(r"([A-Z]{2,3})(?:-([A-Z0-9]{1,3}))?")
+_AMERICAN_DATE = re.compile(r"(\d\d?)/(\d\d?)(?:/(\d{4}))?", re.ASCII)
+_XMAS = re.compile(r"\bx-?mas\b")
 #: A year with a February 29.
 _LEAP_YEAR = 2028
 _NAMED = ("public", "government", "unofficial")
@@ -61,7 +63,12 @@ def nearest_day(text: str) -> str | None:
     """The name of days that `text` most likely means."""
     if code := state_code(text):
         return f"US-{code}"
-    found = nearest(text.strip().casefold(), _spellings())
+    if american := _AMERICAN_DATE.fullmatch(text.strip()):
+        month, day, year = american.groups()
+        return known_day(f"{f'{year}-' if year else ''}{int(month):02}-{int(day):02}")
+    name = _XMAS.sub("christmas", " ".join(text.casefold().split()))
+    found = next((spelling for spelling in (name, f"{name} day") if spelling in _spellings()), None)
+    found = found or nearest(name, _spellings())
     return _spellings()[found] if found else None
 
 

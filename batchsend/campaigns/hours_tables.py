@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, time
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -132,6 +132,11 @@ State = Annotated[str, AfterValidator(_state)]
 
 class StateHours(Table):
     """Quiet hours of one state, in addition to all others that apply there."""
+
+    wrong_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("monday", "tuesday", "wednesday", "thursday", "friday"),
+        "only saturday and sunday can have hours of their own; from and to are those of all other days",
+    )
 
     from_: TimeOfDay | None = Field(
         default=None, alias="from", description='When quiet hours begin in this state, such as "20:00".'

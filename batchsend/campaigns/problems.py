@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from batchsend.campaigns.types import MisfitError, did_you_mean
+from batchsend.campaigns.types import MisfitError, Table, did_you_mean
 from batchsend.lists.headers import nearest
 
 Loc = tuple[str | int, ...]
@@ -101,6 +101,8 @@ def _unknown(model: type[BaseModel], loc: Loc) -> str:
         return _is_a_setting(bare)
     table = _model_at(model, loc[:-1])
     here = keys_of(table) if table else {}
+    if table and issubclass(table, Table) and fold in table.wrong_keys:
+        return f"unknown key; {table.wrong_keys[fold]}"
     if fold in here:
         return f'unknown key; did you mean "{fold}"?'
     places = _places(model)

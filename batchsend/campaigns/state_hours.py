@@ -68,10 +68,8 @@ def left_out() -> Mapping[str, str]:
     return found
 
 
-def window_words(window: Window | None) -> str:
+def window_words(window: Window) -> str:
     """`8:00 AM to 8:00 PM`: the hours in which texts may go out."""
-    if window is None:
-        return "any hour"
     return "no texts" if window == ALL_DAY else f"{_clock(window.ends)} to {_clock(window.begins)}"
 
 
@@ -94,13 +92,17 @@ def _window(table: Mapping[str, Any] | str | None) -> Window | None:
 
 
 def words_of(rule: Rule) -> Iterator[tuple[str, str]]:
-    """The days of a rule and the hours in which texts may go out on them, such as `Sunday`, `no texts`."""
-    weekday, saturday, sunday = (window_words(rule.window_on(day)) for day in (0, 5, 6))
+    """The days of a rule and the hours in which texts may go out on them, such as `Sunday`, `no texts`.
+
+    Days without hours in the rule are left out, because other quiet hours apply on them.
+    """
+    weekday, saturday, sunday = (rule.window_on(day) for day in (0, 5, 6))
     if weekday == saturday == sunday:
-        yield "Every day", weekday
+        days = {"Every day": weekday}
     elif weekday == saturday:
-        yield from (("Monday to Saturday", weekday), ("Sunday", sunday))
+        days = {"Monday to Saturday": weekday, "Sunday": sunday}
     else:
-        yield from (("Monday to Friday", weekday), ("Saturday", saturday), ("Sunday", sunday))
+        days = {"Monday to Friday": weekday, "Saturday": saturday, "Sunday": sunday}
+    yield from ((name, window_words(window)) for name, window in days.items() if window is not None)
     if rule.days_off:
         yield "Holidays", f"no texts ({', '.join(rule.days_off)})"

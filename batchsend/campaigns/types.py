@@ -10,10 +10,11 @@ import codecs
 import os
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import timedelta
 from os.path import normpath
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import (
@@ -36,8 +37,12 @@ from batchsend.utils.protected_files import folders_of_campaign, is_in, refusal
 
 
 class Table(BaseModel):
-    """A table of the file. Values are never converted from another type, and unknown keys are errors."""
+    """A table of the file. Values are never converted from another type, and unknown keys are errors.
 
+    `wrong_keys`: keys that people may expect here, and what to write instead.
+    """
+
+    wrong_keys: ClassVar[Mapping[str, str]] = {}
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 

@@ -18,7 +18,7 @@ def replies(target: str, recorded: bool, ledger: str | None) -> Exit:
     Customers who ask for no more texts are added to the opt-outs. Replies that need a person come first.
     It reads the conversations of the last 30 days, at the campaign's rate, and sends nothing.
     """
-    from batchsend.cli.text.replies import poll_lines, reply_lines
+    from batchsend.cli.text.replies import elsewhere_lines, poll_lines, reply_lines
     from batchsend.ledger.opening import open_ledger
     from batchsend.ledger.replies import replies_to
     from batchsend.runs.lookup import find_run
@@ -29,8 +29,9 @@ def replies(target: str, recorded: bool, ledger: str | None) -> Exit:
         listed = replies_to(found.ledger, found.run_ids)
         echo_lines(reply_lines(listed))
         if not listed:
-            click.echo("No replies yet.")
+            click.echo(f"No replies to {f'run {target}' if target.isdecimal() else target} yet.")
         if poll is not None:
+            echo_lines(elsewhere_lines(poll.elsewhere))
             for line in poll_lines(poll):
                 click.echo(line, err=True)
     return Exit.STOPPED if poll is not None and poll.stopped is not None else Exit.DONE

@@ -199,7 +199,7 @@ def _record_replies(connection: Connection, received: Sequence[ReceivedUpdate]) 
     if not texts:
         return {}
     moment = from_text(max(one.at for one in received if one.reply is not None))
-    answered = record_replies(connection, list(texts.values()), moment)
+    answered = record_replies(connection, list(texts.values()), moment).answered
     return {digest: send for digest, text in texts.items() if (send := answered[text.message_uuid])}
 
 

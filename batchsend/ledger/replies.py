@@ -14,7 +14,7 @@ from batchsend.ledger.optouts import (
     OptOutRequest,
     scope_of_answer,
 )
-from batchsend.ledger.purged_phones import is_purged
+from batchsend.ledger.purged_phones import is_purged, spellings
 from batchsend.ledger.schema import campaigns, messages, optouts, replies, runs, superseded
 from batchsend.ledger.update_matching import Send
 from batchsend.messages.stop_words import Meaning
@@ -130,10 +130,27 @@ def replies_to(ledger: Ledger, run_ids: Collection[int]) -> list[StoredReply]:
 
 
 def replies_of(ledger: Ledger, *, customer_uuid: str | None, phone: str | None) -> list[StoredReply]:
-    """The replies of this customer or from this phone (E.164), oldest first."""
-    named = or_(replies.c.customer_uuid == customer_uuid, replies.c.phone == phone)
+    """The replies of this customer, or from this phone (E.164) or to a text to it, oldest first.
+
+    A reply may come without its phone.
+    """
+    named = [replies.c.customer_uuid == customer_uuid, replies.c.phone == phone]
     with ledger.read() as connection:
-        return find(connection, named)
+        if phone is not None:
+            named += _at_phone(connection, phone)
+        return find(connection, or_(*named))
+
+
+def _at_phone(connection: Connection, phone: str) -> list[ColumnElement[bool]]:
+    """The conditions of replies to texts to this phone, also if it was purged."""
+    phones = spellings(connection, phone)
+    return [or_(table.c.phone == phone, table.c.phone_hash.in_(phones)) for table in (messages, superseded)]
+
+
+def replies_with(ledger: Ledger, ids: Collection[int]) -> list[StoredReply]:
+    """The replies with these ids, oldest first."""
+    with ledger.read() as connection:
+        return find(connection, replies.c.id.in_(ids))
 
 
 def latest_replies(ledger: Ledger, most: int) -> list[StoredReply]:

@@ -37,6 +37,13 @@ class _Text(NamedTuple):
     base_url: str
 
 
+class Recorded(NamedTuple):
+    """Message UUID -> the request that it answers; the ids of replies that are new or whose words are."""
+
+    answered: dict[str, Send | None]
+    new: list[int]
+
+
 class Decision(StrEnum):
     """What a person decides about a reply; the value says it in words."""
 
@@ -66,21 +73,22 @@ def decide(
 
 def record_replies(
     connection: Connection, texts: Sequence[CustomerText], moment: datetime, asked: str | None = None
-) -> dict[str, Send | None]:
+) -> Recorded:
     """Stores customers' texts that are not stored yet; a request to stop becomes an opt-out in the same transaction.
 
     `asked`: the base URL of the API whose conversations have the texts; `None` for events, which do not name it.
-    Returns message UUID -> the request that it answers, also of those that were stored before.
+    `answered` has also those that were stored before.
     """
     texts = _with_customers(connection, texts, moment)
     sent = _sent_to(connection, {text.customer_uuid for text in texts} - {""}, moment)
-    answered: dict[str, Send | None] = {}
+    recorded = Recorded({}, [])
     # In one order, so that two receivers do not wait for each other.
     for text in sorted(texts, key=lambda text: text.message_uuid):
         answer_to = _answered(_of_its_api(sent.get(text.customer_uuid, ()), text, asked), text.at or moment)
-        _record(connection, text, answer_to, _base_url(text, answer_to, asked), moment)
-        answered[text.message_uuid] = answer_to.send if answer_to is not None else None
-    return answered
+        new = _record(connection, text, answer_to, _base_url(text, answer_to, asked), moment)
+        recorded.answered[text.message_uuid] = answer_to.send if answer_to is not None else None
+        recorded.new.extend([] if new is None else [new])
+    return recorded
 
 
 def _with_customers(
@@ -183,7 +191,8 @@ def _base_url(text: CustomerText, answer_to: _Text | None, asked: str | None) ->
 
 def _record(
     connection: Connection, text: CustomerText, answer_to: _Text | None, base_url: str, moment: datetime
-) -> None:
+) -> int | None:
+    """Returns the reply's id; `None` if it was stored before."""
     meaning = _meaning(text)
     values = {
         "base_url": base_url,
@@ -205,10 +214,11 @@ def _record(
             replies.c.body.is_(None), replies.c.purged_at.is_(None), insert.excluded.body.is_not(None)
         ),
     ).returning(replies.c.id)
-    new = connection.scalar(statement, values)
+    new: int | None = connection.scalar(statement, values)
     if new is not None and meaning is Meaning.STOP:
         (stored,) = find(connection, replies.c.id == new)
         _opt_out(connection, stored, this_person(), from_text(stored.received_at))
+    return new
 
 
 def _opt_out(connection: Connection, reply: StoredReply, person: Person, moment: datetime) -> None:

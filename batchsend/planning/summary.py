@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.quiet_hours import Hours
+from batchsend.campaigns.quiet_hours import Hours, Rule
+from batchsend.campaigns.state_hours import words_of
+from batchsend.campaigns.zones import state_name
 from batchsend.ledger.ledger import RunRecord
 from batchsend.ledger.runs import first_with, rows_with, run_rows, special_texts
 from batchsend.messages.sms import Encoding, non_gsm7
@@ -126,6 +128,8 @@ class PlanSummary:
     counts: Mapping[str, int]
     groups: tuple[RowGroup, ...]
     quiet_hours: Hours | None
+    #: The campaign's own hours of states, which `quiet_hours` has, too.
+    own_hours: tuple[tuple[str, Rule], ...]
     wait: bool
     waiting_until: datetime | None
     run: RunRecord | None
@@ -198,9 +202,23 @@ class PlanSummary:
         clock = "each recipient's time" if hours.fixed is None else hours.fixed
         window = hours.window
         daily = f"No texts from {window.begins:%H:%M} to {window.ends:%H:%M}, {clock}" if window else none
-        states = ", and in the stricter quiet hours of the recipient's state" if hours.states else ""
+        is_by_law = len(hours.states) > len(self.own_hours)
+        states = ", and in the stricter quiet hours of the recipient's state" if is_by_law else ""
+        if window is None and self.own_hours:
+            states = ", except as follows"
         days_off = f" No texts on these days: {', '.join(hours.days_off)}." if hours.days_off else ""
-        return f"{daily}{states}.{days_off}"
+        return f"{daily}{states}.{days_off}{self._own_hours}"
+
+    @property
+    def _own_hours(self) -> str:
+        """When texts may go out by the campaign's own hours of states."""
+        if not self.own_hours:
+            return ""
+        states = (
+            f"{state_name(state)}: {', '.join(f'{days} {hours}' for days, hours in words_of(rule))}"
+            for state, rule in self.own_hours
+        )
+        return f" By the campaign's own hours, texts may go out only at these times: {'; '.join(states)}."
 
     @property
     def first_wait(self) -> str | None:
@@ -304,6 +322,7 @@ def summarize(plan: Plan) -> PlanSummary:
         counts=plan.counts,
         groups=tuple(_group(plan, *group) for group in plan.codes),
         quiet_hours=plan.wait_rules.hours,
+        own_hours=campaign.own_hours,
         wait=plan.wait_rules.wait,
         waiting_until=plan.waiting_until(),
         run=plan.run,

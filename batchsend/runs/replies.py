@@ -13,8 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from batchsend.errors import StoppedError
-from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.replies import texted_since
+from batchsend.ledger.replies import StoredReply, replies_with, texted_since
 from batchsend.ledger.reply_recording import ANSWERED_WITHIN, CLOCK_BEHIND, record_replies
 from batchsend.messages.stop_words import Meaning, meaning_of
 from batchsend.mykaarma.conversation import ConversationClient, ConversationMessage, ConversationQuery, oldest
@@ -39,13 +38,15 @@ class Poll:
     """What was asked of `wanted` conversations.
 
     `asked`: how many were read; `unread`: why others were not, or not to their end -> how many; `undated`: how many
-    replies had no readable time and were left out; `stopped`: why it ended early.
+    replies had no readable time and were left out; `elsewhere`: the new replies to texts of other runs; `stopped`:
+    why it ended early.
     """
 
     wanted: int = 0
     asked: int = 0
     unread: Counter[str] = field(default_factory=Counter)
     undated: int = 0
+    elsewhere: list[StoredReply] = field(default_factory=list)
     stopped: str | None = None
 
 
@@ -59,7 +60,7 @@ def poll_replies(found: Found) -> Poll:
     campaign, poll = campaign_of(found), Poll(len(wanted))
     rate = campaign.sending.rate if campaign is not None else _DEFAULT_RATE
     timeout = float(campaign.sending.timeout) if campaign is not None else _DEFAULT_TIMEOUT
-    record = partial(_record, found.ledger, found.campaign.base_url)
+    record = partial(_record, found, poll)
 
     async def ask_all() -> None:
         async with ConversationClient(found.campaign.base_url, credentials, timeout=timeout) as client:
@@ -126,7 +127,11 @@ def _counts(text: CustomerText, since: datetime) -> bool:
     return text.body is None or meaning_of(text.body) in (Meaning.STOP, Meaning.UNCLEAR)
 
 
-def _record(ledger: Ledger, base_url: str, texts: Sequence[CustomerText]) -> None:
-    if texts:
-        with ledger.write() as connection:
-            record_replies(connection, texts, now(), base_url)
+def _record(found: Found, poll: Poll, texts: Sequence[CustomerText]) -> None:
+    if not texts:
+        return
+    with found.ledger.write() as connection:
+        recorded = record_replies(connection, texts, now(), found.campaign.base_url)
+    if recorded.new:
+        stored = replies_with(found.ledger, recorded.new)
+        poll.elsewhere += (reply for reply in stored if reply.run_id not in found.run_ids)

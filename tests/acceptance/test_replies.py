@@ -82,6 +82,25 @@ def test_the_next_run_skips_a_customer_who_wrote_stop(world: World, sandbox: San
     assert rows[3]["status"] == "accepted"
 
 
+def test_an_opt_out_that_answers_another_campaign_is_named(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(1)).send()
+    other = world.folder / "other.toml"
+    text = (world.folder / "campaign.toml").read_text("utf-8")
+    other.write_text(text.replace('name = "', 'name = "Other '), "utf-8")
+    assert world.run("send", "other.toml", "--yes").code == 0
+    reply(sandbox, "customer-0", "STOP")
+    done = world.run("replies", "campaign.toml")
+    first, second, *lines = done.out.splitlines()
+    assert first == "No replies to campaign.toml yet."
+    assert second.startswith(
+        "1 new reply to texts of other runs, 1 opted out: see `batchsend replies 2` (Other "
+    )
+    assert lines[-1].strip() == "asked for no more texts: opted out"
+    again = world.run("replies", "1").out
+    assert again == "No replies to run 1 yet.\n"
+    assert "| STOP" in world.run("history", "--phone", customers(1)[0]["Phone"]).out
+
+
 def test_an_account_without_the_permission_is_told_so_and_sees_what_is_recorded(
     world: World, sandbox: Sandbox
 ) -> None:

@@ -975,6 +975,28 @@ WRONG_TIMES = [
             '(each year), but it is "2026-02-30"'
         ),
     ),
+    *(
+        (
+            f'[sending]\nholidays = ["{typed}"]',
+            (
+                '`sending.holidays[1]`: expected days such as "US", "US-LA", "Good Friday", "2026-12-24" or "12-24" '
+                f'(each year), but it is "{typed}"; did you mean "{meant}"?'
+            ),
+        )
+        for typed, meant in {
+            "Xmas": "Christmas Day",
+            "Christmas": "Christmas Day",
+            "12/24": "12-24",
+            "7/4/2027": "2027-07-04",
+        }.items()
+    ),
+    (
+        '[hours.IL]\nmonday = "no texts"',
+        (
+            "`hours.IL.monday`: unknown key; only saturday and sunday can have hours of their own; "
+            "from and to are those of all other days"
+        ),
+    ),
     (
         '[sending]\nholidays = ["Thanksgivin Day"]',
         (

@@ -27,9 +27,10 @@ def test_all_rules_are_printed_with_their_sources() -> None:
 
 def test_one_state_is_printed_by_its_name_or_its_letters() -> None:
     assert printed("texas") == printed("TX")
+    assert printed("Rhode", "Island") == printed("rhode island") == printed("RI")
     assert "Monday to Saturday: 9:00 AM to 9:00 PM Sunday: 12:00 PM to 9:00 PM Law:" in printed("TX")
-    assert "Georgia (GA): no stricter rule is kept." in printed("GA")
-    assert "Found, but not kept: Pub. Util. Code" in printed("CA")
+    assert "Georgia (GA): no stricter rule." in printed("GA")
+    assert "Checked, not applied: Pub. Util. Code" in printed("CA")
 
 
 def test_a_word_that_is_no_state() -> None:

@@ -11,7 +11,7 @@ import pytest
 from ledgers import BASE_URL, came_to, identity, outbox, planned, send_all, store_plan
 from sqlalchemy import select
 
-from batchsend.cli.text.replies import reply_lines
+from batchsend.cli.text.replies import elsewhere_lines, reply_lines
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import opt_outs, remove_opt_outs, this_person
@@ -29,6 +29,8 @@ from batchsend.ledger.reply_recording import Decision, decide, record_replies
 from batchsend.ledger.schema import messages, replies, updates
 from batchsend.mykaarma.replies import CustomerText
 from batchsend.reports.run_results import RunResults
+from batchsend.runs.lookup import Found
+from batchsend.runs.replies import Poll, _record
 from batchsend.sandbox.updates import reply_event
 from batchsend.statuses import Status
 
@@ -316,6 +318,52 @@ def test_replies_are_shown_with_the_texts_that_they_answer(ledger: Ledger) -> No
         "replied      | I'll stop by",
         "unclear: decide whether they want no more texts",
     ]
+
+
+def test_a_phone_has_the_replies_from_it_and_to_texts_to_it(ledger: Ledger) -> None:
+    sent(ledger, 2)
+    post(
+        ledger,
+        event("To it", fromNumber=None),
+        event("From it", uuid="r-2", customer="other"),
+        event("Neither", uuid="r-3", customer="other", fromNumber="+13125550199"),
+    )
+    phone = "+13125550002"
+    assert [one.words for one in replies_of(ledger, customer_uuid=None, phone=phone)] == ["To it", "From it"]
+    moment = datetime(2026, 4, 1, tzinfo=UTC)
+    purge(ledger, moment, moment)
+    (purged,) = replies_of(ledger, customer_uuid=None, phone=phone)
+    assert (purged.customer_uuid, purged.body) == ("customer-2", None)
+
+
+def test_asking_says_what_it_recorded_for_other_runs(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = sent(ledger, 2)
+    other = sent(ledger, 7, name="Summer", at="2026-03-02T10:10:00.000Z")
+    at = datetime(2026, 3, 2, 11, tzinfo=UTC)
+    monkeypatch.setattr("batchsend.runs.replies.now", lambda: at)
+    run = ledger.run(asked)
+    assert run is not None
+    found, poll = Found(ledger, ledger.campaign_by_id(run.campaign_id), run, [asked]), Poll(1)
+    texts = [
+        CustomerText("r-0", "customer-2", "", "Own", datetime(2026, 3, 2, 9, 59, tzinfo=UTC)),
+        CustomerText("r-1", "customer-2", "", None, at),
+        CustomerText("r-2", "customer-2", "", "Thanks", at),
+    ]
+    _record(found, poll, texts)
+    assert [one.words for one in replies_to(ledger, [asked])] == ["Own"]
+    assert next(elsewhere_lines(poll.elsewhere)) == (
+        f"2 new replies to texts of other runs, 0 opted out: see `batchsend replies {other}` (Summer)."
+    )
+    again = Poll(1)
+    _record(found, again, [*texts, CustomerText("r-1", "customer-2", "", "STOP", at)])
+    lines = [line.strip() for line in elsewhere_lines(again.elsewhere)]
+    assert (
+        lines[0]
+        == f"1 new reply to texts of other runs, 1 opted out: see `batchsend replies {other}` (Summer)."
+    )
+    assert lines[1] == f"2026-03-02 11:00 UTC  (312) 555-0007  to Summer, run {other}, row 7"
+    assert lines[-2:] == ["replied      | STOP", "asked for no more texts: opted out"]
+    assert len(list(opt_outs(ledger))) == 1
 
 
 def test_results_and_report_show_replies(ledger: Ledger) -> None:

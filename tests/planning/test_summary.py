@@ -138,3 +138,19 @@ def test_of_many_values_the_most_frequent_are_named() -> None:
 def test_a_condition_is_shown_with_what_it_skips(tmp_path: Path, models: list[str], sentence: str) -> None:
     campaign = "[recipients]\nwhere = 'model == \"CR-V\"'\n"
     assert summary(tmp_path, [{"Model": model} for model in models], campaign).remarks == (sentence,)
+
+
+def test_the_campaigns_own_hours_of_states_are_said_in_words(tmp_path: Path) -> None:
+    florida = '[hours.FL]\nfrom = "19:00"\nto = "10:00"\nsunday = "no texts"\nholidays = ["12-24"]\n'
+    georgia = '[hours.GA]\nsunday = "no texts"\n'
+    found = summary(tmp_path, [{}], f'[sending]\nquiet_hours = "TCPA"\n{florida}{georgia}')
+    assert found.hours == (
+        "No texts from 21:00 to 08:00, each recipient's time. "
+        "By the campaign's own hours, texts may go out only at these times: "
+        "Florida: Monday to Saturday 10:00 AM to 7:00 PM, Sunday no texts, Holidays no texts (12-24); "
+        "Georgia: Sunday no texts."
+    )
+    assert summary(tmp_path, [{}], georgia).hours == (
+        "No quiet hours are set: texts may go out at any hour of the day or night, except as follows. "
+        "By the campaign's own hours, texts may go out only at these times: Georgia: Sunday no texts."
+    )

@@ -83,7 +83,9 @@ def decide(clicker: Clicker, shown: Answer, words: str, decision: str) -> Answer
 
 def test_no_reply_yet(office: tuple[World, Clicker]) -> None:
     _, clicker = office
-    assert "No reply has come in" in clicker.get(PAGE).plain
+    shown = clicker.get(PAGE).plain
+    assert "No reply has come in" in shown
+    assert "the person who looks after batchsend can ask myKaarma for them" in shown
 
 
 def test_unclear_replies_come_first_and_an_opt_out_counts_everywhere(office: tuple[World, Clicker]) -> None:
@@ -161,3 +163,5 @@ def test_the_history_of_a_customer_has_the_replies(office: tuple[World, Clicker]
     world, clicker = office
     receive(world.folder, ("bob", "Tuesday?"))
     assert "Tuesday?" in clicker.get("/history?customer=bob").plain
+    # The reply came without its phone; the list had the one that was texted.
+    assert "Tuesday?" in clicker.get("/history?q=%2B13125550002").plain

@@ -497,7 +497,7 @@ def test_hours_of_a_state_are_added_and_removed(form: Form) -> None:
     }
     page = form.clicker.get(f"{WHEN}/states")
     assert (
-        "Florida Monday to Saturday: 10:00 AM to 7:00 PM Sunday: no texts Holidays: no texts (12-24"
+        "Florida Texts may go out: Monday to Saturday: 10:00 AM to 7:00 PM Sunday: no texts Holidays: no texts (12-24"
         in page.plain
     )
     assert "This is not legal advice." in page.plain

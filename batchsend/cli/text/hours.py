@@ -27,7 +27,7 @@ def hours_lines() -> Iterator[str]:
         yield ""
         yield from _rule(known)
     yield ""
-    yield "Found, but not kept:"
+    yield "Checked, not applied:"
     for state, reason in left_out().items():
         yield from wrap(
             f"{state_name(state)} ({state}): {reason}",
@@ -45,12 +45,12 @@ def state_lines(state: str) -> Iterator[str]:
     yield ""
     known = next((known for known in known_rules() if known.state == state), None)
     if known is None:
-        yield f"{state_name(state)} ({state}): no stricter rule is kept."
+        yield f"{state_name(state)} ({state}): no stricter rule."
     else:
         yield from _rule(known)
     if reason := left_out().get(state):
         yield from wrap(
-            f"Found, but not kept: {reason}", _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT * 2
+            f"Checked, not applied: {reason}", _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT * 2
         )
     yield ""
     yield from wrap(NO_LEGAL_ADVICE, _WIDTH)

@@ -27,6 +27,20 @@ def reply_lines(replies: Sequence[StoredReply]) -> Iterator[str]:
         yield from _lines(reply)
 
 
+def elsewhere_lines(replies: Sequence[StoredReply]) -> Iterator[str]:
+    """The new replies to texts of other runs: how many and where, and in full those that ask for something."""
+    if not replies:
+        return
+    opted_out = sum(reply.asks_to_stop and reply.opted_out for reply in replies)
+    count = f"{len(replies):,} new {'reply' if len(replies) == 1 else 'replies'} to texts of other runs"
+    places = {reply.run_id: reply.campaign for reply in replies if reply.run_id is not None}
+    shown = ", ".join(f"`batchsend replies {run}` ({name})" for run, name in sorted(places.items()))
+    yield f"{count}, {opted_out:,} opted out{f': see {shown}' if shown else ''}."
+    for reply in replies:
+        if reply.asks_to_stop or reply.needs_you or reply.run_id is None:
+            yield from _lines(reply)
+
+
 def _lines(reply: StoredReply) -> Iterator[str]:
     place = f"{reply.campaign}, run {reply.run_id}, row {reply.row}" if reply.run_id else "no text of ours"
     phone = display_phone(reply.number) if reply.number else "unknown number"

@@ -12,7 +12,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.hours_tables import QuietHours
 from batchsend.campaigns.tables import Sending
-from batchsend.campaigns.zones import US_ZONES, zone_names
+from batchsend.campaigns.zones import US_ZONES, state_name, zone_names
 from batchsend.errors import BatchsendError
 from batchsend.utils.timestamps import now
 from batchsend.web.auth.middleware import session
@@ -74,6 +74,7 @@ async def show(request: web.Request) -> web.Response:
         last_day=LAST_DAY,
         us_zones=US_ZONES,
         zones=sorted(name for name in zone_names() if "/" in name and not name.startswith("Etc/")),
+        own_states=[state_name(state) for state in campaign.hours],
         own_zone=campaign.zone.key,
         groups=groups_of(campaign),
         schedule=start_words(campaign.schedule) if campaign.schedule is not None else "",
