@@ -170,7 +170,8 @@ class Clicker:
         while "Nothing is sent by a check" in (answer := self.get(address)).plain:
             assert time.monotonic() < deadline, answer.plain
             time.sleep(0.1)
-        return address, answer
+        # After a check was canceled, the address of the check is known by its page only.
+        return answer.url, answer
 
     def wait_for_run(self, address: str) -> Answer:
         """Returns the page after a start of sending: the run's, or the reason that nothing was sent."""
