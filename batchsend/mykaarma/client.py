@@ -13,7 +13,13 @@ import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 
-from batchsend.mykaarma.connection import BROKEN_ANSWER, ApiConnections, HttpResponse, is_usable
+from batchsend.mykaarma.connection import (
+    BROKEN_ANSWER,
+    ApiConnections,
+    HttpResponse,
+    is_usable,
+    request_headers,
+)
 from batchsend.mykaarma.protocol import (
     Answered,
     Judgement,
@@ -28,7 +34,6 @@ from batchsend.mykaarma.protocol import (
 from batchsend.mykaarma.retry_after import retry_seconds, server_time
 from batchsend.settings import Credentials
 from batchsend.statuses import Code, Status
-from batchsend.utils.version import __version__
 
 #: How many connections in a row may be dropped before a request is sent; then it is tried again later.
 _MOST_DROPPED = 3
@@ -73,9 +78,7 @@ class ApiClient:
         sender_per_row: bool,
     ) -> None:
         self._base_url = base_url
-        self._authorization = aiohttp.encode_basic_auth(
-            credentials.username, credentials.password, encoding="utf-8"
-        )
+        self._headers = {**request_headers(credentials), "Content-Type": "application/json"}
         self._origin = credentials.origin
         self._options = options
         self._timeout = timeout
@@ -83,13 +86,7 @@ class ApiClient:
         self._connections: ApiConnections | None = None
 
     async def __aenter__(self) -> Self:
-        headers = {
-            "Authorization": self._authorization,
-            "Accept": "application/json",
-            "Content-Type": "application/json",
-            "User-Agent": f"batchsend/{__version__}",
-        }
-        self._connections = ApiConnections(self._base_url, headers, timeout=self._timeout)
+        self._connections = ApiConnections(self._base_url, self._headers, timeout=self._timeout)
         return self
 
     async def __aexit__(

@@ -20,6 +20,9 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.streams import StreamReader
 from yarl import URL
 
+from batchsend.settings import Credentials
+from batchsend.utils.version import __version__
+
 #: A longer body is not an answer of the API; answers have about a kilobyte.
 ANSWER_BYTES = 1_000_000
 #: An idle connection is closed after this time, before the server drops it: common servers do after 5 s.
@@ -31,6 +34,26 @@ _SWITCHING_PROTOCOLS = 101
 
 #: Raised for an answer that breaks off or is not HTTP.
 BROKEN_ANSWER = (HttpProcessingError, aiohttp.ClientPayloadError)
+
+
+def request_headers(credentials: Credentials) -> dict[str, str]:
+    """The headers of every request to the API."""
+    authorization = aiohttp.encode_basic_auth(credentials.username, credentials.password, encoding="utf-8")
+    return {
+        "Authorization": authorization,
+        "Accept": "application/json",
+        "User-Agent": f"batchsend/{__version__}",
+    }
+
+
+async def read_body(response: aiohttp.ClientResponse) -> bytes:
+    """Reads the body, or its beginning if it is longer than `ANSWER_BYTES`."""
+    body = b""
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > ANSWER_BYTES:
+            break
+    return body
 
 
 @dataclass(slots=True)

@@ -12,15 +12,15 @@ import errno
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from batchsend.mykaarma.connection import ANSWER_BYTES
+from batchsend.mykaarma.connection import read_body, request_headers
+from batchsend.mykaarma.customer_search import customers_path
 from batchsend.mykaarma.protocol import error_codes, json_object
 from batchsend.settings import Credentials
-from batchsend.utils.version import __version__
 
 #: Seconds for a connection, and for the whole check.
 CONNECT_SECONDS, CHECK_SECONDS = 8.0, 15.0
@@ -54,13 +54,7 @@ async def check_connection(base_url: str, credentials: Credentials, department_u
 
     Takes at most `CHECK_SECONDS`. Follows no redirect, and shows nothing of the answer but error codes.
     """
-    path = f"/customer/v2/department/{quote(department_uuid, safe='')}/customer/list"
-    authorization = aiohttp.encode_basic_auth(credentials.username, credentials.password, encoding="utf-8")
-    headers = {
-        "Authorization": authorization,
-        "Accept": "application/json",
-        "User-Agent": f"batchsend/{__version__}",
-    }
+    path, headers = customers_path(department_uuid), request_headers(credentials)
     limits = aiohttp.ClientTimeout(total=CHECK_SECONDS, connect=CONNECT_SECONDS)
     now = asyncio.get_running_loop().time
     began = now()
@@ -69,20 +63,10 @@ async def check_connection(base_url: str, credentials: Credentials, department_u
             aiohttp.ClientSession(timeout=limits, cookie_jar=aiohttp.DummyCookieJar()) as session,
             session.get(base_url + path, params=_QUERY, headers=headers, allow_redirects=False) as response,
         ):
-            body = await _read(response)
+            body = await read_body(response)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return explain_error(base_url, error, uses_proxy=_uses_proxy(base_url))
     return explain_answer(base_url, response.status, body, now() - began)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Reads the body, or its beginning if it is too long for an answer of the API."""
-    body = b""
-    async for part in response.content.iter_any():
-        body += part
-        if len(body) > ANSWER_BYTES:
-            break
-    return body
 
 
 def _uses_proxy(base_url: str) -> bool:

@@ -99,9 +99,9 @@ def found_of(text: str) -> Found:
     return Found(tuple(candidates), None in entries)
 
 
-def search_path(search: Search) -> str:
-    """The endpoint's path, relative to the base URL."""
-    return f"/customer/v2/department/{quote(search.department_uuid, safe='')}/customer/list"
+def customers_path(department_uuid: str) -> str:
+    """The path of the customers of a department, relative to the base URL."""
+    return f"/customer/v2/department/{quote(department_uuid, safe='')}/customer/list"
 
 
 def search_params(search: Search) -> dict[str, str]:

@@ -8,11 +8,10 @@ from typing import Self
 
 import aiohttp
 
-from batchsend.mykaarma.connection import ANSWER_BYTES
+from batchsend.mykaarma.connection import ANSWER_BYTES, read_body, request_headers
 from batchsend.mykaarma.protocol import Refused, RetryLater
 from batchsend.mykaarma.reading import NotRead, Reading
 from batchsend.settings import Credentials
-from batchsend.utils.version import __version__
 
 #: Asking again would bring the same answer.
 _TOO_LONG = NotRead("The answer of myKaarma is too long to read.")
@@ -23,14 +22,7 @@ class ApiReader:
 
     def __init__(self, base_url: str, credentials: Credentials, *, timeout: float) -> None:
         self.base_url = base_url
-        self._headers = {
-            "Authorization": aiohttp.encode_basic_auth(
-                credentials.username, credentials.password, encoding="utf-8"
-            ),
-            "Accept": "application/json",
-            "Content-Type": "application/json",
-            "User-Agent": f"batchsend/{__version__}",
-        }
+        self._headers = {**request_headers(credentials), "Content-Type": "application/json"}
         self._limits = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
 
@@ -60,8 +52,9 @@ class ApiReader:
             async with self._session.request(
                 method, self.base_url + path, params=params, data=data, allow_redirects=False
             ) as response:
-                body = await _body(response)
-                return _TOO_LONG if body is None else Reading(response.status, body, response.headers)
+                body = await read_body(response)
+                is_whole = len(body) <= ANSWER_BYTES
+                return Reading(response.status, body, response.headers) if is_whole else _TOO_LONG
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch):
             return Refused(
                 f"the server at {self.base_url} could not prove who it is (its certificate is not valid). Nothing "
@@ -70,13 +63,3 @@ class ApiReader:
         except (aiohttp.ClientError, TimeoutError, OSError):
             advice = "Check this computer's network connection and this address."
             return RetryLater(f"no answer from {self.base_url}", advice, slow_down=False)
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes | None:
-    """Reads the body; `None` if it is too long for an answer of the API."""
-    body = b""
-    async for part in response.content.iter_any():
-        body += part
-        if len(body) > ANSWER_BYTES:
-            return None
-    return body

@@ -21,11 +21,11 @@ from batchsend.mykaarma.customer_search import (
     Field,
     Found,
     Search,
+    customers_path,
     found_json,
     found_of,
     read_found,
     search_params,
-    search_path,
 )
 from batchsend.mykaarma.protocol import Refused, RetryLater
 from batchsend.mykaarma.reader import ApiReader
@@ -238,7 +238,7 @@ class Asker:
 
     async def _answer(self, search: Search, number: int) -> Found | NotRead | RetryLater | Refused:
         """Asks for the `number`-th time."""
-        path = search_path(search)
+        path = customers_path(search.department_uuid)
         reading = await self._reader.ask("GET", path, params=search_params(search))
         if not isinstance(reading, Reading):
             return reading

@@ -15,12 +15,12 @@ from batchsend.mykaarma.customer_search import (
     Field,
     Found,
     Search,
+    customers_path,
     found_json,
     found_of,
     phone_digits,
     read_found,
     search_params,
-    search_path,
 )
 from batchsend.mykaarma.reading import NotRead
 
@@ -31,7 +31,7 @@ ANN = Candidate("u-1", "123", "Ann", "Smith", vins=("1HGCM82633A004352",))
 
 def test_a_request_names_one_field_and_asks_for_all_that_it_may() -> None:
     search = Search("a/b", Field.CUSTOMER_KEY, "12 3")
-    assert search_path(search) == "/customer/v2/department/a%2Fb/customer/list"
+    assert customers_path(search.department_uuid) == "/customer/v2/department/a%2Fb/customer/list"
     assert search_params(search) == {
         "searchTerm": "12 3",
         "fieldsToBeSearched": "customerKey",
