@@ -7,30 +7,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from batchsend.errors import StoppedError
 from batchsend.ledger.replies import StoredReply, replies_with, texted_since
 from batchsend.ledger.reply_recording import ANSWERED_WITHIN, CLOCK_BEHIND, record_replies
 from batchsend.messages.stop_words import Meaning, meaning_of
-from batchsend.mykaarma.conversation import ConversationClient, ConversationMessage, ConversationQuery, oldest
+from batchsend.mykaarma.conversation import ConversationClient, ConversationQuery, oldest
 from batchsend.mykaarma.reading import NotRead
 from batchsend.mykaarma.replies import CustomerText, customer_text
 from batchsend.runs.lookup import Found
-from batchsend.runs.settle import Ask, access_of, asking_patiently, campaign_of
+from batchsend.runs.settle import Ask, access_of, asking_patiently, campaign_of, pages_of
 from batchsend.utils.timestamps import from_text, now
 
 #: The most pages of one conversation that are read.
 _MOST_PAGES = 5
 _DEFAULT_RATE, _DEFAULT_TIMEOUT = 10.0, 30.0
-#: `lastMessageReceivedOn` has whole seconds, so this asks also for the other messages of the oldest second.
-_WHOLE_SECOND = timedelta(seconds=1)
-_WITHOUT_TIMES = NotRead(
-    "myKaarma's answer has messages without a readable time, so older ones were not read."
-)
+_WITHOUT_TIMES = "myKaarma's answer has messages without a readable time, so older ones were not read."
 
 
 @dataclass
@@ -84,37 +80,21 @@ async def _read(
     poll: Poll,
 ) -> None:
     """Records the customer's texts page by page, so that a page that cannot be read costs no other one."""
-    async for page in _pages(ask, query, since):
+    async for page in pages_of(ask, query, _MOST_PAGES):
         if isinstance(page, NotRead):
             poll.unread[page.reason] += 1
             return
-        texts = [text for message in page if (text := customer_text(message, query.customer_uuid))]
+        texts = [text for message in page.messages if (text := customer_text(message, query.customer_uuid))]
         counting = [text for text in texts if _counts(text, since)]
         poll.undated += sum(text.at is None and text not in counting for text in texts)
         record(counting)
-    poll.asked += 1
-
-
-async def _pages(
-    ask: Ask, query: ConversationQuery, since: datetime
-) -> AsyncIterator[tuple[ConversationMessage, ...] | NotRead]:
-    """The pages of a conversation back to this time, the latest first. Ends with `NotRead` if one is missing."""
-    known: set[str] = set()
-    for _ in range(_MOST_PAGES):
-        page = await ask(query)
-        if isinstance(page, NotRead):
-            yield page
-            return
-        yield page.messages
-        is_new = not known >= {message.uuid for message in page.messages}
-        known |= {message.uuid for message in page.messages}
         first = oldest(page.messages)
-        if not page.is_full or not is_new or (first is not None and first < since):
+        if page.is_full and page.messages and first is None:
+            poll.unread[_WITHOUT_TIMES] += 1
             return
-        if first is None:
-            yield _WITHOUT_TIMES
-            return
-        query = query._replace(before=first + _WHOLE_SECOND, known=tuple(known))
+        if first is not None and first < since:
+            break
+    poll.asked += 1
 
 
 def _counts(text: CustomerText, since: datetime) -> bool:

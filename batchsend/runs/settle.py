@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -252,20 +252,33 @@ async def _read_thread(
     ask: Ask, thread: Thread, texts: Collection[UnknownText], facts: RequestFacts
 ) -> ReadConversation | NotRead:
     messages: dict[str, ConversationMessage] = {}
-    query = _first_query(thread, texts, facts)
-    for _ in range(_MOST_PAGES):
-        page = await ask(query)
+    async for page in pages_of(ask, _first_query(thread, texts, facts), _MOST_PAGES):
         if isinstance(page, NotRead):
             return page
-        is_new = not messages.keys() >= {message.uuid for message in page.messages}
         messages |= {message.uuid: message for message in page.messages}
         span, first = time_to_read([*texts], facts, page.clock_ahead), oldest(page.messages)
         if not page.is_full or span is None or (first is not None and first < span.start):
             return ReadConversation([*messages.values()], page.clock_ahead)
-        if first is None or not is_new:
-            break
-        query = query._replace(before=first + _WHOLE_SECOND, known=tuple(messages))
     return _TOO_LONG
+
+
+async def pages_of(ask: Ask, query: ConversationQuery, most: int) -> AsyncIterator[Conversation | NotRead]:
+    """The pages of a conversation, the latest first, `most` of them at most. `NotRead` is the last one.
+
+    Ends after a page that is not full, brings nothing new or has no times.
+    """
+    known: set[str] = set()
+    for _ in range(most):
+        page = await ask(query)
+        yield page
+        if isinstance(page, NotRead):
+            return
+        is_new = not known >= {message.uuid for message in page.messages}
+        known |= {message.uuid for message in page.messages}
+        first = oldest(page.messages)
+        if not page.is_full or first is None or not is_new:
+            return
+        query = query._replace(before=first + _WHOLE_SECOND, known=tuple(known))
 
 
 def _first_query(thread: Thread, texts: Iterable[UnknownText], facts: RequestFacts) -> ConversationQuery:
