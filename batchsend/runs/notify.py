@@ -155,13 +155,13 @@ def _tell_in_peace(start: Start, notice: Notice) -> list[str]:
 
 def tell(campaign: Campaign, smtp_url: str | None, notice: Notice) -> list[str]:
     """Delivers a notice as the campaign wants it. Returns a sentence for each that could not be delivered."""
-    if campaign.notify.when == "attention" and not notice.needs_attention:
+    notify = campaign.notify
+    is_wanted = notify.when == "always" or notice.needs_attention
+    if not is_wanted or (notify.url is None and not notify.email):
         return []
     problems: list[str] = []
     # No time-out of a library covers names that are not resolved, or a server that answers byte by byte.
-    delivery = Thread(
-        target=lambda: problems.extend(_delivered(campaign.notify, smtp_url, notice)), daemon=True
-    )
+    delivery = Thread(target=lambda: problems.extend(_delivered(notify, smtp_url, notice)), daemon=True)
     delivery.start()
     delivery.join(_LONGEST)
     if delivery.is_alive():

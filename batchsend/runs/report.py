@@ -29,14 +29,11 @@ if TYPE_CHECKING:
 
 def summary_of(report: Report) -> dict[str, Any]:
     """The report as one JSON object."""
-    counts: Counter[str] = Counter()
-    for status, _, count in report.codes:
-        counts[status] += count
     return {
         "run": report.run_id,
         "message": report.ending,
         **{name: count for name, count in asdict(report.tally).items() if name != "ready"},
-        "statuses": dict(counts),
+        "statuses": dict(_by_status(report.codes)),
         "codes": [{"status": status, "codes": codes, "rows": count} for status, codes, count in report.codes],
         "list": str(report.list_file) if report.list_file is not None else None,
         "list_saved_at": to_text(report.list_saved_at) if report.list_saved_at is not None else None,
@@ -104,10 +101,14 @@ class Report:
 
 def tally_of(codes: Sequence[tuple[str, str, int]]) -> Tally:
     """The tally of rows by status and codes."""
+    return Tally.of(_by_status(codes))
+
+
+def _by_status(codes: Sequence[tuple[str, str, int]]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for status, _, rows in codes:
         counts[status] += rows
-    return Tally.of(counts)
+    return counts
 
 
 def what_next(report: Report) -> Iterator[str]:
