@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from notices import Hook, Mailbox, closed_port, running_hook, running_mail_server
+from notices import Hook, Mailbox, running_hook, running_mail_server
+from status_port import free_port
 from world import Sandbox, World, customers
 
 from batchsend.campaigns.file import load_campaign
@@ -128,7 +129,7 @@ def test_a_notice_that_cannot_be_delivered_changes_nothing(
     if isinstance(problem, int):
         hook.status = problem
     else:
-        url = f"http://127.0.0.1:{closed_port()}/services/secret-of-the-channel"
+        url = f"http://127.0.0.1:{free_port()}/services/secret-of-the-channel"
     world.write(customers(2), campaign=f'{ALWAYS}url = "{url}"\n')
     done = world.send()
     assert done.code == 0
@@ -141,7 +142,7 @@ def test_a_notice_that_cannot_be_delivered_changes_nothing(
 
 
 def test_a_refusal_says_that_its_notice_was_not_delivered(world: World) -> None:
-    url = f"http://127.0.0.1:{closed_port()}/secret-of-the-channel"
+    url = f"http://127.0.0.1:{free_port()}/secret-of-the-channel"
     world.write(customers(3), campaign=f'[notify]\nurl = "{url}"\n[guards]\nmax_texts = 2\n')
     refused = world.send()
     assert refused.code == 2
@@ -182,7 +183,7 @@ def test_a_mail_server_that_cannot_be_used_changes_nothing(
 ) -> None:
     if url is not None:
         port = mail_server[0].rpartition(":")[2]
-        world.environment["BATCHSEND_SMTP_URL"] = url.format(closed=closed_port(), open=port)
+        world.environment["BATCHSEND_SMTP_URL"] = url.format(closed=free_port(), open=port)
     world.write(customers(2), campaign=f'{ALWAYS}email = ["manager@dealer.example"]\n')
     done = world.send()
     assert done.code == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,13 +14,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as MessageHandler
-
-
-def closed_port() -> int:
-    """A port on which nothing listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+from status_port import free_port
 
 
 @dataclass
@@ -81,7 +74,7 @@ class Mailbox(MessageHandler):
 def running_mail_server() -> Iterator[tuple[str, Mailbox]]:
     """A mail server: its URL and its mailbox."""
     mailbox = Mailbox()
-    server = Controller(mailbox, hostname="127.0.0.1", port=closed_port())
+    server = Controller(mailbox, hostname="127.0.0.1", port=free_port())
     server.start()
     try:
         yield f"smtp://127.0.0.1:{server.port}", mailbox

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from web_client import Clicker, serving
-from world import CAMPAIGN, World, customers
+from web_client import Clicker
+from world import World
 
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.optouts import OptOut, opt_outs_ever
@@ -28,25 +26,6 @@ def entries(folder: Path) -> list[OptOut]:
         return list(opt_outs_ever(ledger))
     finally:
         ledger.close()
-
-
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Clicker]]:
-    """A console whose folder has campaigns in two places, so two ledgers."""
-    world = World(tmp_path_factory.mktemp("dealership")).write(customers(3))
-    (world.folder / "campaigns").mkdir()
-    (world.folder / "campaigns" / "other.toml").write_text(CAMPAIGN, encoding="utf-8")
-    with serving(world) as served:
-        yield world, served.signed_in()
-
-
-@pytest.fixture
-def office(console: tuple[World, Clicker]) -> tuple[World, Clicker]:
-    """The console, with no one opted out yet."""
-    world, clicker = console
-    for folder in (world.folder, world.folder / "campaigns"):
-        shutil.rmtree(folder / ".batchsend", ignore_errors=True)
-    return world, clicker
 
 
 def test_a_person_is_added_found_and_removed_with_a_reason(office: tuple[World, Clicker]) -> None:

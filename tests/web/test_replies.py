@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from ledgers import BASE_URL, came_to, identity, planned, send_all, store_plan
-from web_client import Answer, Clicker, serving
-from world import CAMPAIGN, World, customers
+from web_client import Answer, Clicker
+from world import World
 
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
 from batchsend.ledger.ledger import Ledger
@@ -49,25 +46,6 @@ def receive(folder: Path, *replies: tuple[str, str], base_url: str = BASE_URL) -
             dealer = "sandbox-dealer" if base_url != BASE_URL else "dealer"
             event = json.dumps({"dealeruuid": dealer, "messageDTO": message}).encode()
             Deliveries(ledger).record(ReceivedUpdate.all_of(event, "2026-03-02T11:00:00.000Z"))
-
-
-@pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Clicker]]:
-    """A console whose folder has campaigns in two places, so two ledgers."""
-    world = World(tmp_path_factory.mktemp("dealership")).write(customers(3))
-    (world.folder / "campaigns").mkdir()
-    (world.folder / "campaigns" / "other.toml").write_text(CAMPAIGN, encoding="utf-8")
-    with serving(world) as served:
-        yield world, served.signed_in()
-
-
-@pytest.fixture
-def office(console: tuple[World, Clicker]) -> tuple[World, Clicker]:
-    """The console, without replies."""
-    world, clicker = console
-    for folder in (world.folder, world.folder / "campaigns"):
-        shutil.rmtree(folder / ".batchsend", ignore_errors=True)
-    return world, clicker
 
 
 def decide(clicker: Clicker, shown: Answer, words: str, decision: str) -> Answer:
