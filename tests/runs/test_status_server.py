@@ -226,7 +226,6 @@ def test_answers_of_the_ledger_are_kept_for_some_seconds(ledger_url: str, tmp_pa
 def test_a_ledger_that_hangs_does_not_hold_up_the_answers(
     ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_server, "_PATIENCE", 0.2)
     free = threading.Event()
     free.set()
 
@@ -240,6 +239,7 @@ def test_a_ledger_that_hangs_does_not_hold_up_the_answers(
         service.ask_until_healthy()
         assert service.ask("/metrics").value("texts", status="failed") == 1
         free.clear()
+        monkeypatch.setattr(status_server, "_PATIENCE", 0.2)
         service.passes(6)
         for _ in range(2):
             answer = service.ask("/health")
