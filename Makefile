@@ -13,6 +13,7 @@ PRODUCT := .venv/product.installed
 TOOLS := .venv/tools.installed
 BROWSER_TOOLS := .venv/browser-tools.installed
 BENCH_TOOLS := .venv/bench-tools.installed
+DOCS_TOOLS := .venv/docs-tools.installed
 # Airflow has an environment of its own, with batchsend in it as on Airflow's workers.
 AIRFLOW := build/airflow.installed
 
@@ -97,6 +98,9 @@ fuzz: $(TOOLS) ## read randomly damaged lists of all formats, for 10 minutes; MI
 samples: $(PRODUCT) ## create the files in sample_data/ again
 	$(BIN)/python sample_data/make_samples.py
 
+docs: $(DOCS_TOOLS) ## build the manual as a site in build/site; each link is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # tests/data/segments.json.gz names the versions of the calculator.
 segments: ## refresh the tests' segment counts from Twilio's calculator (needs Node)
 	npm install --no-save --no-audit --no-fund --prefix build/segments sms-segments-calculator@1.3.0 grapheme-splitter@1.0.4
@@ -130,10 +134,15 @@ $(BENCH_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
+$(DOCS_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing the tools for the site into .venv (once) ..."
+	@$(INSTALL) -e '.[docs]'
+	@touch $@ $(PRODUCT)
+
 $(AIRFLOW): pyproject.toml | .venv/bin/python
 	@echo "Installing Airflow into build/airflow (once; this takes a minute) ..."
 	@$(BIN)/python -m venv build/airflow
 	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
-.PHONY: help demo demo-cluster test test-system crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz samples segments clean
+.PHONY: help docs demo demo-cluster test test-system crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz samples segments clean
