@@ -4,6 +4,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 # These tests wait half of their time, so that one process more than two cores is faster.
 TEST_WORKERS ?= 3
+PYTHONS ?= 3.11 3.12 3.13
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c constraints.txt
@@ -47,6 +48,10 @@ test-system: $(TOOLS) $(BROWSER_TOOLS) $(AIRFLOW) ## run the tests that need a b
 	  echo "No apt-get found. Install the equivalents of these Debian packages:$$missing"; \
 	fi
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m system
+
+# Other versions or fewer tests: make test-pythons PYTHONS=3.14 TESTS=tests/lists
+test-pythons: $(TOOLS) ## run the tests on Python 3.11, 3.12 and 3.13, each in an environment of its own
+	$(BIN)/python tests/scripts/run_pythons.py $(PYTHONS) --workers $(TEST_WORKERS)$(if $(TESTS), --tests $(TESTS))
 
 lint: $(TOOLS) ## check style, formatting, types and import layers
 	$(BIN)/ruff check
@@ -136,4 +141,4 @@ $(AIRFLOW): pyproject.toml | .venv/bin/python
 	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
-.PHONY: help demo demo-cluster test test-system crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz samples segments clean
+.PHONY: help demo demo-cluster test test-system test-pythons crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz samples segments clean
