@@ -13,6 +13,7 @@ PRODUCT := .venv/product.installed
 TOOLS := .venv/tools.installed
 BROWSER_TOOLS := .venv/browser-tools.installed
 BENCH_TOOLS := .venv/bench-tools.installed
+RELEASE_TOOLS := .venv/release-tools.installed
 # Airflow has an environment of its own, with batchsend in it as on Airflow's workers.
 AIRFLOW := build/airflow.installed
 
@@ -94,6 +95,9 @@ bench-web: $(TOOLS) ## measure the console's pages while another user reads, che
 fuzz: $(TOOLS) ## read randomly damaged lists of all formats, for 10 minutes; MINUTES=60 takes longer
 	$(BIN)/python tests/scripts/fuzz_readers.py --minutes $(or $(MINUTES),10) --start $(or $(START),0)
 
+release-check: $(RELEASE_TOOLS) ## build sdist and wheel into dist/, check them, and send the sample campaign with the wheel
+	$(BIN)/python release/check_release.py
+
 samples: $(PRODUCT) ## create the files in sample_data/ again
 	$(BIN)/python sample_data/make_samples.py
 
@@ -130,10 +134,15 @@ $(BENCH_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
+$(RELEASE_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing the tools for releases into .venv (once) ..."
+	@$(INSTALL) -e '.[release]'
+	@touch $@
+
 $(AIRFLOW): pyproject.toml | .venv/bin/python
 	@echo "Installing Airflow into build/airflow (once; this takes a minute) ..."
 	@$(BIN)/python -m venv build/airflow
 	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
-.PHONY: help demo demo-cluster test test-system crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz samples segments clean
+.PHONY: help demo demo-cluster test test-system crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz release-check samples segments clean
