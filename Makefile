@@ -4,6 +4,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 # These tests wait half of their time, so that one process more than two cores is faster.
 TEST_WORKERS ?= 3
+PYTHONS ?= 3.11 3.12 3.13
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c constraints.txt
@@ -13,6 +14,7 @@ PRODUCT := .venv/product.installed
 TOOLS := .venv/tools.installed
 BROWSER_TOOLS := .venv/browser-tools.installed
 BENCH_TOOLS := .venv/bench-tools.installed
+RELEASE_TOOLS := .venv/release-tools.installed
 # Airflow has an environment of its own, with batchsend in it as on Airflow's workers.
 AIRFLOW := build/airflow.installed
 
@@ -47,6 +49,10 @@ test-system: $(TOOLS) $(BROWSER_TOOLS) $(AIRFLOW) ## run the tests that need a b
 	  echo "No apt-get found. Install the equivalents of these Debian packages:$$missing"; \
 	fi
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m system
+
+# Other versions or fewer tests: make test-pythons PYTHONS=3.14 TESTS=tests/lists
+test-pythons: $(TOOLS) ## run the tests on Python 3.11, 3.12 and 3.13, each in an environment of its own
+	$(BIN)/python tests/scripts/run_pythons.py $(PYTHONS) --workers $(TEST_WORKERS)$(if $(TESTS), --tests $(TESTS))
 
 lint: $(TOOLS) ## check style, formatting, types and import layers
 	$(BIN)/ruff check
@@ -94,6 +100,9 @@ bench-web: $(TOOLS) ## measure the console's pages while another user reads, che
 fuzz: $(TOOLS) ## read randomly damaged lists of all formats, for 10 minutes; MINUTES=60 takes longer
 	$(BIN)/python tests/scripts/fuzz_readers.py --minutes $(or $(MINUTES),10) --start $(or $(START),0)
 
+release-check: $(RELEASE_TOOLS) ## build sdist and wheel into dist/, check them, and send the sample campaign with the wheel
+	$(BIN)/python release/check_release.py
+
 samples: $(PRODUCT) ## create the files in sample_data/ again
 	$(BIN)/python sample_data/make_samples.py
 
@@ -130,10 +139,15 @@ $(BENCH_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
+$(RELEASE_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing the tools for releases into .venv (once) ..."
+	@$(INSTALL) -e '.[release]'
+	@touch $@
+
 $(AIRFLOW): pyproject.toml | .venv/bin/python
 	@echo "Installing Airflow into build/airflow (once; this takes a minute) ..."
 	@$(BIN)/python -m venv build/airflow
 	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
-.PHONY: help demo demo-cluster test test-system crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz samples segments clean
+.PHONY: help demo demo-cluster test test-system test-pythons crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz release-check samples segments clean
