@@ -17,7 +17,7 @@ from batchsend.errors import LedgerError
 from batchsend.runs.api import load_campaign, prepare
 from batchsend.runs.report import Report
 from batchsend.runs.start import Start
-from batchsend.sending.outbox import Outcome
+from batchsend.sending.rows import Outcome
 from batchsend.sending.sender import Event, OtherOutcomes
 from batchsend.statuses import Status
 

@@ -149,21 +149,22 @@ CLOSED, NO_READER, FULL = ">&- 2>&-", "> >(:) 2> >(:)", ">/dev/full 2>&1"
 JSON = ("--log-format", "json")
 
 
+@pytest.mark.system
 @posix
 @pytest.mark.parametrize(
     ("redirection", "options"),
     [
-        pytest.param(">&-", (), marks=pytest.mark.system),
-        pytest.param("2>&-", (), marks=pytest.mark.system),
-        pytest.param("<&- >&- 2>&-", (), marks=pytest.mark.system),
+        (">&-", ()),
+        ("2>&-", ()),
+        ("<&- >&- 2>&-", ()),
         (CLOSED, JSON),
-        pytest.param("> >(:)", (), marks=pytest.mark.system),
-        pytest.param("2> >(:)", ("--quiet",), marks=pytest.mark.system),
-        pytest.param(NO_READER, (), marks=pytest.mark.system),
+        ("> >(:)", ()),
+        ("2> >(:)", ("--quiet",)),
+        (NO_READER, ()),
         (NO_READER, JSON),
-        pytest.param(">/dev/full", (), marks=[full_device, pytest.mark.system]),
-        pytest.param("2>/dev/full", (), marks=[full_device, pytest.mark.system]),
-        pytest.param(FULL, ("--quiet",), marks=[full_device, pytest.mark.system]),
+        pytest.param(">/dev/full", (), marks=full_device),
+        pytest.param("2>/dev/full", (), marks=full_device),
+        pytest.param(FULL, ("--quiet",), marks=full_device),
         pytest.param(FULL, JSON, marks=full_device),
     ],
 )
