@@ -14,7 +14,7 @@ from batchsend.lists.customer_list import open_list
 from batchsend.lists.formula_guard import escape_formula
 from batchsend.reports.sheets.sheet import MAX_SHEET_ROWS, Sheet
 from batchsend.reports.sheets.write import write_sheets
-from batchsend.utils.files import write_private
+from batchsend.utils.files import write_beside_open
 
 
 def _is_export(path: Path) -> bool:
@@ -36,7 +36,7 @@ def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]
             f"{path}: a list is written as .xlsx or .csv. Choose a name that ends in one of them."
         )
     try:
-        return write_private(path, lambda temporary: writer(temporary, headers, rows))
+        return write_beside_open(path, lambda temporary: writer(temporary, headers, rows))
     except OSError as error:
         raise ResultsError(f"{path}: cannot be written ({error.strerror}). Choose another place.") from error
 

@@ -170,7 +170,7 @@ def put(sheet: Worksheet, row: int, column: int, value: Any) -> None:
         cell.data_type = "f" if value in {"=B2&C2", "=SUM(1,2)"} else "s"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_every_row_has_its_own_results_and_all_other_cells_are_as_they_were(
     tmp_path: Path, data: Any
