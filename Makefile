@@ -14,6 +14,7 @@ PRODUCT := .venv/product.installed
 TOOLS := .venv/tools.installed
 BROWSER_TOOLS := .venv/browser-tools.installed
 BENCH_TOOLS := .venv/bench-tools.installed
+DOCS_TOOLS := .venv/docs-tools.installed
 RELEASE_TOOLS := .venv/release-tools.installed
 # Airflow has an environment of its own, with batchsend in it as on Airflow's workers.
 AIRFLOW := build/airflow.installed
@@ -106,6 +107,10 @@ release-check: $(RELEASE_TOOLS) ## build sdist and wheel into dist/, check them,
 samples: $(PRODUCT) ## create the files in sample_data/ again
 	$(BIN)/python sample_data/make_samples.py
 
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(DOCS_TOOLS) ## build the manual as a site in build/site; each link is checked
+	$(BIN)/mkdocs build --strict
+
 # tests/data/segments.json.gz names the versions of the calculator.
 segments: ## refresh the tests' segment counts from Twilio's calculator (needs Node)
 	npm install --no-save --no-audit --no-fund --prefix build/segments sms-segments-calculator@1.3.0 grapheme-splitter@1.0.4
@@ -139,6 +144,11 @@ $(BENCH_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
+$(DOCS_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing the tools for the site into .venv (once) ..."
+	@$(INSTALL) -e '.[docs]'
+	@touch $@ $(PRODUCT)
+
 $(RELEASE_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing the tools for releases into .venv (once) ..."
 	@$(INSTALL) -e '.[release]'
@@ -150,4 +160,4 @@ $(AIRFLOW): pyproject.toml | .venv/bin/python
 	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
-.PHONY: help demo demo-cluster test test-system test-pythons crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz release-check samples segments clean
+.PHONY: help docs demo demo-cluster test test-system test-pythons crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz release-check samples segments clean

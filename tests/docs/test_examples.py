@@ -147,11 +147,11 @@ def test_a_list_source(world: World, sandbox: Sandbox, installed: Path, crm: str
 def test_a_template_filter(world: World, sandbox: Sandbox, installed: Path) -> None:
     vins = ("1HGCM82633A004352", "1HGCM82633A004353", "too short")
     rows = [{**row, "VIN": vin} for row, vin in zip(customers(3), vins, strict=True)]
-    world.write(rows, template='Your car {{ vin | last8("-") }} is due.')
+    world.write(rows, template='Your car {{ vin | short_vin("-") }} is due.')
     missing = world.run_cold("send", "campaign.toml", "--yes")
     assert missing.code == 2
     assert (
-        "message.txt.j2: line 1: there is no filter `last8`; if a package adds it, install the" in missing.err
+        "message.txt.j2: line 1: there is no filter `short_vin`; if a package adds it, install the" in missing.err
     )
     assert sandbox.requests() == []
 
@@ -163,7 +163,7 @@ def test_a_template_filter(world: World, sandbox: Sandbox, installed: Path) -> N
         "Your car 3A-004353 is due.",
     ]
     assert results[4]["errorDescriptions"] == (
-        "line 1: `last8` needs a VIN of 17 characters, and the value has 8"
+        "line 1: `short_vin` needs a VIN of 17 characters, and the value has 8"
     )
     # What was stored is shown without the package.
     del world.environment["PYTHONPATH"]
