@@ -151,7 +151,8 @@ def test_a_template_filter(world: World, sandbox: Sandbox, installed: Path) -> N
     missing = world.run_cold("send", "campaign.toml", "--yes")
     assert missing.code == 2
     assert (
-        "message.txt.j2: line 1: there is no filter `short_vin`; if a package adds it, install the" in missing.err
+        "message.txt.j2: line 1: there is no filter `short_vin`; if a package adds it, install the"
+        in missing.err
     )
     assert sandbox.requests() == []
 

@@ -1,4 +1,4 @@
-"""A template filter for batchsend: `{{ vin | short_vin }}` prints the end of a VIN, by which dealerships know a car."""
+"""A template filter for batchsend: `{{ vin | short_vin }}` prints the end of a VIN, as dealerships say it."""
 
 from batchsend.errors import FilterProblem
 
