@@ -10,7 +10,7 @@ from pathlib import Path
 from batchsend.errors import ResultsError
 from batchsend.lists.formula_guard import escape_formula
 from batchsend.reports.table import ResultsSource, Value, column_headers, values
-from batchsend.utils.files import check_folder, write_private
+from batchsend.utils.files import check_folder, write_beside_open
 
 _WINDOWS_DISK_FULL = 112
 
@@ -29,7 +29,7 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> Path:
     """Writes results as `write` does, to where `write_results` would. Raises `ResultsError`."""
     try:
         _refuse_folder(path)
-        return write_private(path, write)
+        return write_beside_open(path, write)
     except OSError as error:
         raise ResultsError(_sentence(path, error)) from error
 

@@ -57,13 +57,11 @@ def write_env_file(path: Path, values: Mapping[str, str]) -> None:
     if any(again.get(variable) != value for variable, value in values.items()):
         raise SettingsError(f"{path}: these values cannot be written into it. Nothing was changed.")
     try:
-        written = write_private(path, lambda file: file.write_text(content, encoding="utf-8", newline=""))
-        if written != path:
-            written.unlink()
-            raise PermissionError(f"{path.name} is open in another program")
+        write_private(path, lambda file: file.write_text(content, encoding="utf-8", newline=""))
     except OSError as error:
         raise SettingsError(
-            f"{path}: it cannot be written: {error.strerror or error}. Nothing was changed."
+            f"{path}: it cannot be written: {error.strerror or error}. Nothing was changed. Close it in other "
+            f"programs, or fix its permissions."
         ) from error
 
 

@@ -7,8 +7,8 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PREFIX = ".batchsend-"
@@ -18,6 +18,13 @@ _LEFT_BEHIND = 3600
 _MOST_NAMES = 100
 #: The file is open in another program or belongs to another user; network drives use `EBUSY` and `ETXTBSY`.
 _HELD = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY)
+#: What Windows answers if one of the files is open: access denied, sharing violation, lock violation.
+_OPEN_ON_WINDOWS = (5, 32, 33)
+#: How long, in seconds, and how often to wait there for a program that has a file open for a moment.
+_PATIENCE, _PAUSE = 1.0, 0.02
+#: The access rights of new folders. On Windows, files get theirs from their folder, and Python gives a folder with
+#: these to its owner and the administrators alone. On other systems, each file has its own.
+_FOLDER_MODE = 0o700 if os.name == "nt" else 0o777
 #: Names of devices on Windows, with any ending.
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[\d¹²³]|lpt[\d¹²³])\s*(\..*)?", re.IGNORECASE)
 
@@ -27,20 +34,30 @@ def is_device(name: str) -> bool:
     return _DEVICES.fullmatch(name) is not None
 
 
-def write_private(path: Path, write: Callable[[Path], object]) -> Path:
+def write_private(path: Path, write: Callable[[Path], object]) -> None:
     """Lets `write` fill a temporary file next to `path`, and moves it to `path`.
 
-    Returns the path that was written: if another program has `path` open (as Excel does), that is `name (2).xlsx`,
-    `name (3).xlsx` ... Raises `OSError`; then no new file remains and an older one is unchanged.
+    Raises `OSError`; then no new file remains and an older one is unchanged.
     """
-    temporary = _new_file(path.parent)
-    try:
+    with _temporary(path.parent) as temporary:
         write(temporary)
-        return _move_into_place(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+        move_into_place(temporary, path)
+
+
+def write_beside_open(path: Path, write: Callable[[Path], object]) -> Path:
+    """Does the same for a file that people open, and returns the path that was written.
+
+    If another program has `path` open (as Excel does), that is `name (2).xlsx`, `name (3).xlsx` ...
+    """
+    with _temporary(path.parent) as temporary:
+        write(temporary)
+        try:
+            move_into_place(temporary, path)
+        except OSError as error:
+            if error.errno not in _HELD:
+                raise
+            return _numbered(temporary, path, error)
+        return path
 
 
 def write_new(folder: Path, names: Iterable[str], write: Callable[[Path], object]) -> Path:
@@ -48,20 +65,35 @@ def write_new(folder: Path, names: Iterable[str], write: Callable[[Path], object
 
     Returns its path. Raises `FileExistsError` if no name is free, or `OSError`; then no new file remains.
     """
-    temporary = _new_file(folder)
-    try:
+    with _temporary(folder) as temporary:
         write(temporary)
         path = _reserved(folder, names)
         try:
-            temporary.replace(path)
+            move_into_place(temporary, path)
         except OSError:
-            path.unlink()
+            with suppress(OSError):
+                path.unlink()
             raise
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    return path
+        return path
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Moves a complete file to `path` in one step. Raises `OSError`.
+
+    On Windows, no file can be replaced or moved while it is open, and virus scanners and readers open files for a
+    moment. So it is tried again there.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            temporary.replace(path)
+        except OSError as error:
+            is_open = getattr(error, "winerror", None) in _OPEN_ON_WINDOWS
+            if not is_open or time.monotonic() >= deadline:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def _reserved(folder: Path, names: Iterable[str]) -> Path:
@@ -85,8 +117,20 @@ def current_folder(otherwise: Path) -> Path:
         return otherwise
 
 
+@contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    """Yields a new file, which is removed if the block fails."""
+    temporary = _new_file(folder)
+    try:
+        yield temporary
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
 def _new_file(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
     _remove_left_behind(folder)
     # `mkstemp` creates the file readable by its owner only.
     descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)
@@ -104,17 +148,11 @@ def _remove_left_behind(folder: Path) -> None:
             continue
 
 
-def _move_into_place(temporary: Path, path: Path) -> Path:
-    try:
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno not in _HELD:
-            raise
-        for number in range(2, _MOST_NAMES):
-            other = path.with_name(f"{path.stem} ({number}){path.suffix}")
-            # Do not replace another file, which may be the user's.
-            if not other.exists():
-                temporary.replace(other)
-                return other
-        raise
-    return path
+def _numbered(temporary: Path, path: Path, held: OSError) -> Path:
+    for number in range(2, _MOST_NAMES):
+        other = path.with_name(f"{path.stem} ({number}){path.suffix}")
+        # Do not replace another file, which may be the user's.
+        if not other.exists():
+            move_into_place(temporary, other)
+            return other
+    raise held

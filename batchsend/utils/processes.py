@@ -19,6 +19,12 @@ class Child(Protocol):
         """Makes it finish its requests in flight and end; a second call makes it end immediately."""
 
 
+#: For a process without output, on Windows: it gets a console of its own that has no window. Windows ends all
+#: processes of a console when its window is closed. 0 on other systems, where each process gets its own session.
+OWN_CONSOLE: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+#: For a process that does not receive Ctrl-C, on Windows. 0 on other systems.
+OWN_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+
 #: Starts the batchsend command with these arguments. Raises `OSError`.
 Launch = Callable[[Sequence[str]], Child]
 
@@ -28,8 +34,8 @@ class ChildProcess:
 
     Otherwise it would receive two, from the terminal and from this process, and the second one ends it immediately.
     `module` is run instead of the command, and `environment` replaces this process's environment. `silent` discards
-    the output, so that the process does not depend on a reader of it. The standard input of an `attached` process
-    stays open until `release`, or until this process has ended in any way.
+    the output, so that the process depends neither on a reader of it nor on the terminal. The standard input of an
+    `attached` process stays open until `release`, or until this process has ended in any way.
     """
 
     def __init__(
@@ -51,7 +57,7 @@ class ChildProcess:
             stderr=output,
             env=environment,
             # Each of the two has an effect on its own system only.
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            creationflags=OWN_GROUP | (OWN_CONSOLE if silent else 0),
             start_new_session=True,
         )
 
@@ -83,6 +89,9 @@ class ChildProcess:
         if self._process.poll() is not None:
             return
         if sys.platform == "win32":
-            self._process.send_signal(signal.CTRL_BREAK_EVENT)
+            try:
+                self._process.send_signal(signal.CTRL_BREAK_EVENT)
+            except OSError:  # this process has no console to send it through
+                self._process.terminate()
         else:
             self._process.terminate()

@@ -1,11 +1,14 @@
 """What Ctrl-C, SIGTERM and a closed terminal do while the program works.
 
+Windows gives a program whose terminal is closed about five seconds.
+
 Before texts can leave, a signal raises `KeyboardInterrupt`. From then on it raises nothing: the first one lets the
 requests in flight and the results be finished, and a second one ends the process immediately.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
@@ -23,14 +26,21 @@ if TYPE_CHECKING:
 
 #: A closed terminal is SIGHUP, on Windows SIGBREAK; neither exists everywhere.
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+#: Events of a Windows console: its window is closed, the user signs out, the computer is shut down.
+_CONSOLE_ENDS = (2, 5, 6)
 
 
 class _Process:
-    """The signals of this process that nothing was done about yet, and whether texts may have left."""
+    """The signals of this process that nothing was done about yet, and whether texts may have left.
+
+    `console_ends`: whether its Windows console is being closed. `on_console_event`: what the console calls.
+    """
 
     def __init__(self) -> None:
         self.received: list[int] = []
         self.texts_may_have_left = False
+        self.console_ends = False
+        self.on_console_event: object = None
 
     def interrupt(self, number: int) -> None:
         """Raises `KeyboardInterrupt` if that can still prevent texts."""
@@ -54,6 +64,7 @@ _process = _Process()
 def interrupt_on_signals() -> None:
     """From now on, signals raise `KeyboardInterrupt` until texts may have left. For a program, not for a library."""
     _set_handlers(_process.interrupt)
+    _listen_to_console()
     sys.unraisablehook = _show_unraisable
     # Called last: only the interpreter's own clean-up is left, in which a signal would change the exit code.
     atexit.register(_ignore_signals)
@@ -124,6 +135,33 @@ def stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
     loop = _running_loop()
     with handling_signals(lambda _number: loop.call_soon_threadsafe(stop.set)):
         yield
+
+
+def _listen_to_console() -> None:
+    """Makes a Windows console call `_on_console_event`."""
+    if sys.platform == "win32":
+        import ctypes
+
+        routine = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_uint)(_on_console_event)
+        _process.on_console_event = routine  # Windows does not keep it alive
+        ctypes.windll.kernel32.SetConsoleCtrlHandler(routine, 1)
+
+
+def _on_console_event(event: int) -> bool:
+    """Handles an event of the console in a thread of its own; returns whether no other handler should.
+
+    When the console is closed, Windows ends the process once this returns. So it does not return: the process ends
+    by itself as it does after a signal, or Windows ends it after some seconds.
+    """
+    if event not in _CONSOLE_ENDS:
+        # A scheduler that ends too sends its processes a Ctrl-Break. It must not be the second signal.
+        return _process.console_ends
+    is_first = not (_process.console_ends or _process.received)
+    _process.console_ends = True
+    if is_first:
+        _thread.interrupt_main(getattr(signal, "SIGBREAK", signal.SIGTERM))
+    threading.Event().wait()
+    return True
 
 
 def _set_handlers(handle: Callable[[int], object]) -> dict[signal.Signals, Any]:

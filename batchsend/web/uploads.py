@@ -18,7 +18,7 @@ from aiohttp import BodyPartReader, web
 
 from batchsend.errors import BatchsendError
 from batchsend.lists.source import UPLOAD_ENDINGS
-from batchsend.utils.files import is_device
+from batchsend.utils.files import is_device, move_into_place
 from batchsend.web.auth.middleware import upload_of
 from batchsend.web.auth.sessions import Difference, Session
 from batchsend.web.connections import receiving
@@ -144,7 +144,7 @@ def replace_content(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         shutil.copymode(path, temporary)
-        temporary.replace(path)
+        move_into_place(temporary, path)
     except OSError as error:
         if temporary is not None:
             _remove(temporary)
@@ -239,7 +239,7 @@ def _put(
                 return SavedList(path, is_new=False, unused=unused)
             continue
         unused.add(path)
-        temporary.replace(path)
+        move_into_place(temporary, path)
         return SavedList(path, is_new=True, unused=unused)
     raise BatchsendError(
         f"{name}: there are too many files with this name. Rename the list and choose it again."

@@ -1,13 +1,15 @@
-"""New files are complete or not there at all, and never replace another one."""
+"""New files are complete or not there at all, also while another program has one of them open."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from batchsend.utils.files import write_new
+from batchsend.utils import files
+from batchsend.utils.files import write_beside_open, write_new, write_private
 
 
 def test_a_new_file_gets_the_first_name_that_is_free(tmp_path: Path) -> None:
@@ -35,4 +37,66 @@ def test_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="No space left"):
         write_new(tmp_path, ["a.txt"], write_half)
+    assert list(tmp_path.iterdir()) == []
+
+
+class _SharingViolationError(PermissionError):
+    """What `os.replace` raises on Windows while a program has one of the files open."""
+
+    winerror = 32
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], None]:
+    """Has another program open a file, until it was tried so many times to replace the file."""
+    really_replace, left = Path.replace, dict[Path, int]()
+
+    def replace(self: Path, target: Path) -> Path:
+        if left.get(target, 0) > 0:
+            left[target] -= 1
+            raise _SharingViolationError(errno.EACCES, "The file is used by another process", str(target))
+        return really_replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(files, "_PAUSE", 0.0)
+    return left.__setitem__
+
+
+@pytest.mark.parametrize("write", [write_private, write_beside_open, files.write_new])
+def test_a_file_that_is_open_for_a_moment_on_windows_is_replaced(
+    tmp_path: Path, opened: Callable[[Path, int], None], write: Callable[..., object]
+) -> None:
+    """A virus scanner looks at a new file, or a page reads the state of a job."""
+    path = tmp_path / "state.json"
+    opened(path, 3)
+    if write is write_new:
+        write_new(tmp_path, [path.name], lambda file: file.write_text("new", encoding="utf-8"))
+    else:
+        path.write_text("old", encoding="utf-8")
+        write(path, lambda file: file.write_text("new", encoding="utf-8"))
+    assert {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()} == {path.name: "new"}
+
+
+def test_our_own_file_that_stays_open_keeps_its_content_and_gets_no_second_one(
+    tmp_path: Path, opened: Callable[[Path, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "users.json"
+    path.write_text("old", encoding="utf-8")
+    monkeypatch.setattr(files, "_PATIENCE", 0.0)
+    opened(path, 1000)
+    with pytest.raises(PermissionError):
+        write_private(path, lambda file: file.write_text("new", encoding="utf-8"))
+    assert {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()} == {path.name: "old"}
+    written = write_beside_open(path, lambda file: file.write_text("new", encoding="utf-8"))
+    assert written == tmp_path / "users (2).json"
+    assert path.read_text(encoding="utf-8") == "old"
+
+
+def test_a_new_file_that_cannot_be_moved_leaves_nothing(
+    tmp_path: Path, opened: Callable[[Path, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_PATIENCE", 0.0)
+    opened(tmp_path / "a.txt", 1000)
+    with pytest.raises(PermissionError):
+        write_new(tmp_path, ["a.txt"], lambda file: file.write_text("new", encoding="utf-8"))
     assert list(tmp_path.iterdir()) == []

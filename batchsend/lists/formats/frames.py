@@ -19,7 +19,7 @@ import pandas as pd
 
 from batchsend.errors import ListError
 from batchsend.lists.cells import clean, text_of
-from batchsend.utils.files import write_private
+from batchsend.utils.files import write_beside_open
 
 #: An unpaired surrogate cannot be written to a file; NUL is never part of a text. Like other characters that were
 #: lost, they make a cell damaged.
@@ -58,7 +58,7 @@ def save_frame(frame: pd.DataFrame, folder: Path, stem: str) -> Path:
         temporary.write_bytes(content)
 
     try:
-        return write_private(path, write)
+        return write_beside_open(path, write)
     except OSError as error:
         raise ListError(
             path, f"The DataFrame cannot be saved here ({error.strerror or error}). Make the folder writable."

@@ -22,7 +22,7 @@ from markupsafe import Markup
 from batchsend.errors import ResultsError
 from batchsend.messages.phones import display_phone
 from batchsend.messages.sms import non_gsm7
-from batchsend.utils.files import write_private
+from batchsend.utils.files import write_beside_open
 from batchsend.utils.version import __version__
 from batchsend.utils.wording import capitalized, ranges, row_count, segment_count, storable, text_count
 
@@ -64,7 +64,7 @@ def write_page(path: Path, html: str) -> Path:
     """Writes a page that only its owner can read, and returns the path written. Raises `ResultsError`."""
     content = storable(html).encode("utf-8")
     try:
-        return write_private(path, lambda temporary: _write(temporary, content))
+        return write_beside_open(path, lambda temporary: _write(temporary, content))
     except OSError as error:
         raise ResultsError(
             f"{path}: the page cannot be written here ({error.strerror or error}). Free some space, or have the "

@@ -21,6 +21,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from aiohttp import web
 
 from batchsend.errors import BatchsendError
+from batchsend.utils.processes import OWN_CONSOLE, OWN_GROUP
 from batchsend.web.jobs.list_preview import LISTS_KEPT
 from batchsend.web.jobs.reader_process import DONE, GRACE, PREFIX, PROGRESS, Call
 
@@ -315,7 +316,7 @@ class _Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             # Ctrl-C in the terminal is for the server, which then ends its readers.
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            creationflags=OWN_GROUP | OWN_CONSOLE,
             **own_group,
         )
         return cls(process)

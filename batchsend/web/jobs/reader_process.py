@@ -95,7 +95,8 @@ def main(only_below: str) -> int:
 
 def _run(calls: _Calls, output: _Output) -> None:
     """Runs one call after another. The server sends a call only when the one before is over."""
-    with suppress(BrokenPipeError):
+    # The server has ended: a broken pipe, or on Windows another error.
+    with suppress(OSError):
         while (call := calls.get()) is not None:
             output.send(*_outcome(call, output))
 
