@@ -65,7 +65,9 @@ def test_the_man_page_has_no_mistakes() -> None:
         capture_output=True,
         encoding="utf-8",
     )
-    assert (checked.returncode, checked.stdout) == (0, "")
+    # The page has no date, so that the same code always gives the same page.
+    assert [line for line in checked.stdout.splitlines() if "missing date" not in line] == []
+    assert checked.stderr == ""
 
 
 def test_the_sdist_has_what_a_distributor_needs(release: tuple[Path, Path]) -> None:
