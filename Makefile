@@ -4,6 +4,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 # These tests wait half of their time, so that one process more than two cores is faster.
 TEST_WORKERS ?= 3
+PYTHONS ?= 3.11 3.12 3.13
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c constraints.txt
@@ -13,12 +14,13 @@ PRODUCT := .venv/product.installed
 TOOLS := .venv/tools.installed
 BROWSER_TOOLS := .venv/browser-tools.installed
 BENCH_TOOLS := .venv/bench-tools.installed
+DOCS_TOOLS := .venv/docs-tools.installed
 RELEASE_TOOLS := .venv/release-tools.installed
 # Airflow has an environment of its own, with batchsend in it as on Airflow's workers.
 AIRFLOW := build/airflow.installed
 
 # Debian and Ubuntu packages that `make test-system` needs.
-SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy cron systemd iproute2
+SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy curl cron systemd iproute2
 
 .DEFAULT_GOAL := help
 
@@ -48,6 +50,10 @@ test-system: $(TOOLS) $(BROWSER_TOOLS) $(AIRFLOW) ## run the tests that need a b
 	  echo "No apt-get found. Install the equivalents of these Debian packages:$$missing"; \
 	fi
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m system
+
+# Other versions or fewer tests: make test-pythons PYTHONS=3.14 TESTS=tests/lists
+test-pythons: $(TOOLS) ## run the tests on Python 3.11, 3.12 and 3.13, each in an environment of its own
+	$(BIN)/python tests/scripts/run_pythons.py $(PYTHONS) --workers $(TEST_WORKERS)$(if $(TESTS), --tests $(TESTS))
 
 lint: $(TOOLS) ## check style, formatting, types and import layers
 	$(BIN)/ruff check
@@ -105,6 +111,10 @@ zipapp: $(RELEASE_TOOLS) ## make one file with batchsend and its libraries for t
 samples: $(PRODUCT) ## create the files in sample_data/ again
 	$(BIN)/python sample_data/make_samples.py
 
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(DOCS_TOOLS) ## build the manual as a site in build/site; each link is checked
+	$(BIN)/mkdocs build --strict
+
 # tests/data/segments.json.gz names the versions of the calculator.
 segments: ## refresh the tests' segment counts from Twilio's calculator (needs Node)
 	npm install --no-save --no-audit --no-fund --prefix build/segments sms-segments-calculator@1.3.0 grapheme-splitter@1.0.4
@@ -138,6 +148,11 @@ $(BENCH_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
+$(DOCS_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing the tools for the site into .venv (once) ..."
+	@$(INSTALL) -e '.[docs]'
+	@touch $@ $(PRODUCT)
+
 $(RELEASE_TOOLS): pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing the tools for releases into .venv (once) ..."
 	@$(INSTALL) -e '.[release]'
@@ -149,4 +164,4 @@ $(AIRFLOW): pyproject.toml | .venv/bin/python
 	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
-.PHONY: help demo demo-cluster test test-system crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz release-check zipapp samples segments clean
+.PHONY: help docs demo demo-cluster test test-system test-pythons crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz release-check zipapp samples segments clean

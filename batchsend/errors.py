@@ -215,6 +215,10 @@ class DeclinedError(BatchsendError):
     """The question before sending was not answered with the number of texts."""
 
 
+class ExtensionError(BatchsendError):
+    """Something that an installed package adds to batchsend fails. The message names the package."""
+
+
 class StoppedError(BatchsendError):
     """Sending stopped early. The same command picks up where it left off."""
 

@@ -54,6 +54,7 @@ _FORMATS = {
     "SPREADSHEETML": "| an Excel 2003 workbook in XML, often named `.xls` | as `.xlsx` |",
     "PARQUET": '| `.parquet` | its table; needs `pip install "batchsend[parquet]"` |',
     "QUERY": "| `.sql` | the rows that the [query](#a-query-as-the-list) finds |",
+    "EXTENSION": "| an ending that a [package](extending.md#a-list-source) adds | the rows that the package gives |",
 }
 _OWN_RESULTS = (
     "| a results workbook of batchsend | its sheet `Results`, without the columns that batchsend added |"

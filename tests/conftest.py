@@ -54,6 +54,18 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 
+#: Tests of whole commands and services. On PostgreSQL they are left to `make test-system`.
+_WHOLE_COMMANDS = tuple(Path(__file__).parent / name for name in ("acceptance", "services", "web"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of whole commands on PostgreSQL, so that `make test` stays short."""
+    for item in items:
+        uses_postgresql = "postgres_url" in getattr(item, "fixturenames", ()) or "postgresql" in item.name
+        if uses_postgresql and any(item.path.is_relative_to(folder) for folder in _WHOLE_COMMANDS):
+            item.add_marker(pytest.mark.system)
+
+
 def _stay_unaffected(_number: int, _frame: FrameType | None) -> None:
     """Ignores a signal."""
 

@@ -25,4 +25,4 @@ def schema() -> None:
     """Print the campaign file's JSON Schema, for editors."""
     from batchsend.campaigns.json_schema import campaign_schema
 
-    click.echo(json.dumps(campaign_schema(), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(campaign_schema(), indent=2))

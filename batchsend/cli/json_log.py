@@ -132,4 +132,5 @@ class _JsonLog:
 
 
 def _json(facts: Mapping[str, Any]) -> str:
-    return json.dumps(facts, ensure_ascii=False)
+    # ASCII is the same in each encoding that a system gives to a file, and JSON in UTF-8 everywhere.
+    return json.dumps(facts)

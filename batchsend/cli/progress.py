@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchsend.sending.outbox import Outcome
 from batchsend.sending.pacing import Pause
+from batchsend.sending.rows import Outcome
 from batchsend.sending.sender import Event, OtherOutcomes
 from batchsend.statuses import Status
 from batchsend.utils.wording import duration

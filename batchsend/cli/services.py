@@ -114,8 +114,20 @@ def callbacks(host: str, port: int, status_port: int | None, status_host: str, l
     return Exit.DONE
 
 
+def _matching(
+    _context: click.Context, _parameter: click.Parameter, given: tuple[Path, ...]
+) -> tuple[Path, ...]:
+    """The files that patterns stand for: on Windows, and in a service's settings, there is no shell to find them."""
+
+    def matches(path: Path) -> list[Path]:
+        is_pattern = any(sign in path.name for sign in "*?") and not path.exists()
+        return (sorted(path.parent.glob(path.name)) if is_pattern else []) or [path]
+
+    return tuple(found for path in given for found in matches(path))
+
+
 @click.command()
-@click.argument("campaigns", nargs=-1, type=FILE, metavar="[CAMPAIGN]...")
+@click.argument("campaigns", nargs=-1, type=FILE, metavar="[CAMPAIGN]...", callback=_matching)
 @click.option("--list", "list_", is_flag=True, help="Show the next times and the last starts, and exit.")
 @click.option(
     "--attached",

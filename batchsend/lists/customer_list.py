@@ -74,6 +74,10 @@ def _opener(form: Format) -> Callable[[Path, FileSnapshot, ListOptions], Source]
             from batchsend.lists.formats.query import open_query
 
             return open_query
+        case Format.EXTENSION:
+            from batchsend.lists.formats.extension import open_extension
+
+            return open_extension
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,8 @@ class CustomerList:
     path: Path
     headers: tuple[str, ...]
     notes: tuple[str, ...]  #: detected or assumed facts, one phrase each: `read as Windows-1252`
-    saved_at: datetime  #: when the file was last modified, or its query run; UTC
-    sha256: str  #: of the file's bytes, or the rows that its query found; hexadecimal
+    saved_at: datetime  #: when the file was last modified, or its rows were fetched by a query; UTC
+    sha256: str  #: of the file's bytes, or of the rows that were fetched; hexadecimal
     rows: int  #: rows below the header that are not blank
     hidden_rows: int  #: how many of those the spreadsheet hides
     top: tuple[
@@ -178,7 +182,7 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
     """
     snapshot, spool = FileSnapshot.of(path), Spool()
     with _file_errors(path):
-        form = detect(path)
+        form = Format.EXTENSION if options.extension is not None else detect(path)
         opened = _TEXT_OPENED if form is Format.TEXT else _OPENED
         with step(0.0, opened):
             source = _opener(form)(path, snapshot, options)
@@ -202,7 +206,7 @@ def open_list(path: Path, options: ListOptions = NO_OPTIONS, *, rows_needed: boo
         _shape=found.shape,
         _skip_hidden=options.hidden_rows == "skip",
     )
-    if form is not Format.QUERY:
+    if form not in (Format.QUERY, Format.EXTENSION):
         return customers
     # The same query can find other rows each time: its list is as new as its rows, and identified by them.
     return replace(customers, saved_at=datetime.now(UTC), sha256=customers.fingerprint())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
 from batchsend.errors import ListError
+from batchsend.utils.extensions import Extension, Point, names
 from batchsend.utils.near_files import lock_target, nearest_file
 from batchsend.utils.protected_files import refusal
 
@@ -39,6 +40,7 @@ class ListOptions:
     """The campaign file's `[list_options]`; None means detect.
 
     `database`: the address of the database that a query is run on; None means that the list cannot be a query.
+    `extension`: the list source of an installed package that gives the rows.
     `header_row`: the number of the row with the headers; None means the first row that is not blank.
     """
 
@@ -48,10 +50,28 @@ class ListOptions:
     delimiter: str | None = None
     database: str | None = field(default=None, repr=False)
     header_row: int | None = None
+    extension: Extension | None = None
 
 
 #: Detect everything.
 NO_OPTIONS = ListOptions()
+
+
+class ListSource(Protocol):
+    """Gives the customers of a list from another program. Packages add one by an entry point of `Point.LIST_SOURCE`.
+
+    The entry point's name is the ending of the list files that it is for. `path` is such a file of the user's, which
+    says what to fetch, in a way of the source's choice. Gives the header first, then a row for each customer, with as
+    many cells as the header. Cells are text, numbers, dates, truth values or None.
+    """
+
+    def __call__(self, path: Path, /) -> Iterable[Sequence[object]]: ...
+
+
+def is_made_anew(path: Path) -> bool:
+    """Whether the rows of a list come from a database or another program each time that it is read."""
+    ending = path.suffix.lower()
+    return ending == QUERY_ENDING or ending.removeprefix(".") in names(Point.LIST_SOURCE)
 
 
 class Source(Protocol):

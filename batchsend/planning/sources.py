@@ -9,15 +9,24 @@ from pathlib import Path
 from typing import TypeVar
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError, ColumnsError, CombinedError, ListError, Sentence, SettingsError
+from batchsend.errors import (
+    BatchsendError,
+    ColumnsError,
+    CombinedError,
+    ExtensionError,
+    ListError,
+    Sentence,
+    SettingsError,
+)
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
-from batchsend.lists.source import QUERY_ENDING
+from batchsend.lists.source import LIST_ENDINGS, QUERY_ENDING, is_made_anew
 from batchsend.messages.condition import Condition
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.lookup_columns import CustomerLookup
 from batchsend.planning.suppression import Suppression, load_suppression
 from batchsend.settings import LIST_DATABASE, load_settings
+from batchsend.utils.extensions import Extension, Point, find
 from batchsend.utils.files import current_folder
 
 T = TypeVar("T")
@@ -57,6 +66,8 @@ def read_sources(campaign: Campaign) -> Sources:
             problems.attempt(lambda: _check_phones_are_there(campaign, customers, roles, suppression))
             if not problems.found:
                 return Sources(customers, roles, template, suppression, where)
+    if (missing := _missing_package(campaign.list)) is not None:
+        problems.found.insert(0, missing)
     raise problems.combined()
 
 
@@ -66,11 +77,12 @@ def _condition(campaign: Campaign, headers: Sequence[str]) -> Condition | None:
 
 
 def open_campaign_list(campaign: Campaign, path: Path) -> CustomerList:
-    """Opens `path` with the campaign's `[list_options]`. A query is run on the database for lists.
+    """Opens `path` with the campaign's `[list_options]`.
 
-    Raises `ListError`.
+    A query is run on the database for lists, and a list source of an installed package is asked. Raises `ListError`.
     """
     options = campaign.list_options
+    extension = _list_source(path)
     database = _list_database(campaign, path) if path.suffix.lower() == QUERY_ENDING else None
     return open_list(
         path,
@@ -81,8 +93,37 @@ def open_campaign_list(campaign: Campaign, path: Path) -> CustomerList:
             options.delimiter,
             database,
             options.header_row,
+            extension,
         ),
         rows_needed=campaign.guards.empty_list != "ok",
+    )
+
+
+def _list_source(path: Path) -> Extension | None:
+    """The list source of an installed package for files with this ending. It cannot replace one of ours."""
+    try:
+        found = find(Point.LIST_SOURCE, path.suffix.lower().removeprefix("."))
+        if found is not None and path.suffix.lower() in LIST_ENDINGS:
+            raise found.error(
+                f"is for {path.suffix.lower()}, which batchsend reads itself. Uninstall the package."
+            )
+    except ExtensionError as error:
+        raise ListError(path, Sentence(str(error), error.on_page)) from error
+    return found
+
+
+def _missing_package(path: Path) -> ListError | None:
+    """The likely reason for a list's problems if its ending is not one of ours."""
+    ending = path.suffix.lower()
+    if not ending or ending in LIST_ENDINGS or is_made_anew(path):
+        return None
+    problem = f"No package that reads lists ending in {ending} is installed here."
+    return ListError(
+        path,
+        Sentence(
+            f"{problem} If this list needs one, install it on this computer.",
+            f"{problem} If this list needs one, ask the person who looks after batchsend to install it.",
+        ),
     )
 
 

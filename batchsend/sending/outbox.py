@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Protocol
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, exists, func, select, update
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.bulk import Given, RowUpdate
@@ -26,65 +26,9 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import RunOptOuts, add_opted_out, may_name
 from batchsend.ledger.plan_import import restore_opened
 from batchsend.ledger.schema import messages, runs
-from batchsend.statuses import IN_FLIGHT, OPTED_OUT, Code, Status
+from batchsend.sending.rows import Claimed, Outcome, is_opted_out
+from batchsend.statuses import IN_FLIGHT, Code, Status
 from batchsend.utils.timestamps import now, to_text
-
-if TYPE_CHECKING:
-    from batchsend.mykaarma.client import Departure
-    from batchsend.mykaarma.protocol import Answered
-
-
-class Claimed(NamedTuple):
-    """A row that only this process may send now. `attempts`: requests made for it before."""
-
-    row: int
-    customer_uuid: str
-    department_uuid: str
-    user_uuid: str
-    phone: str | None
-    body: str
-    generation: int
-    attempts: int
-    clock: str | None = None
-
-
-class Outcome(NamedTuple):
-    """The outcome of a claimed row. `sent_at` is UTC text, `latency_ms` the time to the answer in milliseconds."""
-
-    row: int
-    status: Status
-    codes: str = ""
-    descriptions: str = ""
-    warning_codes: str | None = None
-    message_uuid: str | None = None
-    request_uuid: str | None = None
-    api_status: str | None = None
-    http_status: int | None = None
-    attempts: int = 0
-    sent_at: str | None = None
-    latency_ms: int | None = None
-
-
-def outcome_of(message: Claimed, answer: Answered, departure: Departure, ended: float) -> Outcome:
-    """The outcome of a request that ended at this time of the event loop."""
-    latency = None
-    if answer.http_status is not None and departure.left_at is not None:
-        latency = round((ended - departure.left_at) * 1000)
-    return Outcome(
-        row=message.row,
-        status=answer.status,
-        codes="; ".join(answer.codes),
-        descriptions="; ".join(answer.descriptions),
-        warning_codes="; ".join(answer.warning_codes) or None,
-        message_uuid=answer.message_uuid,
-        request_uuid=answer.request_uuid,
-        api_status=answer.api_status,
-        http_status=answer.http_status,
-        attempts=message.attempts + 1,
-        sent_at=to_text(departure.sent_at) if departure.sent_at is not None else None,
-        latency_ms=latency,
-    )
-
 
 #: The columns of a `Claimed`, and what a claim writes.
 CLAIMED_COLUMNS = [messages.c[name] for name in Claimed._fields]
@@ -207,6 +151,7 @@ class MessageStore(Protocol):
     def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]: ...
     def recheck(self, claimed: Sequence[Claimed]) -> list[Claimed]: ...
     def take_skipped(self) -> list[Outcome]: ...
+    def has_open_rows(self) -> bool: ...
     def release(self, claimed: Sequence[Claimed], code: Code = ...) -> None: ...
     def note_pause(self, seconds: float, because: str) -> None: ...
 
@@ -274,6 +219,12 @@ class Outbox:
         """The rows that were skipped since the last call."""
         skipped, self._skipped = self._skipped, []
         return skipped
+
+    def has_open_rows(self) -> bool:
+        """Whether rows are left to claim."""
+        with self._ledger.read() as connection:
+            query = select(exists().where(messages.c.run_id == self._run_id, OPEN_ROW))
+            return bool(connection.scalar(query))
 
     def _refresh_files(self, claims: int) -> None:
         if claims > 0 and self._files is not None:
@@ -389,8 +340,3 @@ class Outbox:
             messages.c.owner == self._owner,
         )
         return list(connection.scalars(query))
-
-
-def is_opted_out(outcome: Outcome) -> bool:
-    """Whether myKaarma refused the text because its customer opted out."""
-    return not OPTED_OUT.isdisjoint(outcome.codes.split("; "))

@@ -25,6 +25,8 @@ _LATE_SECONDS = 0.01
 _PACE = 0.985
 #: Rows are claimed this many seconds ahead of their slots, so that commits do not use up slots.
 _CLAIM_AHEAD_SECONDS = 0.2
+#: No row is claimed longer than this before its slot: a kill in between would make it `unconfirmed`.
+NEAR_SECONDS = 1.0
 #: Exponential back-off with full jitter: the longest wait doubles from the first to the second of these, in seconds.
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 60.0
@@ -81,6 +83,15 @@ class Pacing(ABC):
         """The present rate: the configured one, or less after an answer that asked to slow down."""
         return self._rate
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether slots are so far apart that the next one is not near."""
+        return self._rate * NEAR_SECONDS < 1
+
+    @abstractmethod
+    async def until_slot(self) -> float:
+        """The seconds until the next slot; 0 or less where that is not known and it is near."""
+
     @abstractmethod
     async def slot(self) -> float:
         """Waits for a slot and returns its time (the event loop's)."""
@@ -134,6 +145,10 @@ class Pacer(Pacing):
         self._bucket = bucket(rate)
         self._departures = bucket(rate)
         self._slowed_at = 0.0
+        self._next_at = 0.0
+
+    async def until_slot(self) -> float:
+        return max(self._paused_until, self._next_at) - asyncio.get_running_loop().time()
 
     async def slot(self) -> float:
         loop = asyncio.get_running_loop()
@@ -141,6 +156,7 @@ class Pacer(Pacing):
             await self._pause_over()
             self._recover(loop.time())
             await self._bucket.acquire()
+            self._next_at = loop.time() + 1 / (self._rate * _PACE)
             if self._paused_until <= loop.time():
                 return loop.time()
 

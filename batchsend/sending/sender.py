@@ -1,8 +1,8 @@
 """Sends the messages of one run: claims rows, waits for slots, posts requests, records outcomes.
 
 One task uses the ledger, one commit at a time: it stores the outcomes that have come in and claims the rows to send
-next. Another task gives each claimed row a slot and a request of its own. Requests never wait for commits, and no
-more than twice `concurrency` rows are ever claimed without an outcome.
+next, once their slots are near. Another task gives each claimed row a slot and a request of its own. Requests never
+wait for commits, and no more than twice `concurrency` rows are ever claimed without an outcome.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from batchsend.errors import StoppedError
 from batchsend.mykaarma.client import Departure, Poster
-from batchsend.mykaarma.protocol import Answered, Judgement, Request, RetryLater, message_identity
-from batchsend.sending.outbox import Claimed, MessageStore, Outcome, outcome_of
-from batchsend.sending.pacing import Pacing, Pause, rows_ahead
+from batchsend.mykaarma.protocol import Answered, Judgement, RetryLater
+from batchsend.sending.outbox import MessageStore
+from batchsend.sending.pacing import NEAR_SECONDS, Pacing, Pause, rows_ahead
+from batchsend.sending.rows import Claimed, Outcome, outcome_of, request_of
 from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.stopping import STOP_REQUESTED, Ending, FailureStreak, GiveUpTimer, Stop
 from batchsend.statuses import Code, Status
@@ -91,6 +92,8 @@ class Sender:
         self._pauses: list[Pause] = []
         self._claimed = 0
         self._exhausted = False
+        #: Whether the next slot is near, so that rows may be claimed for it.
+        self._slot_is_near = False
         self._crash: BaseException | None = None
         self._changed = asyncio.Event()
         self._may_dispatch = asyncio.Event()
@@ -221,7 +224,7 @@ class Sender:
 
     def _claims_wanted(self) -> int:
         """How many rows an exchange claims, whatever it is made for."""
-        if self._stopping() or self._exhausted:
+        if self._stopping() or self._exhausted or not self._slot_is_near:
             return 0
         room = 2 * self._settings.concurrency - (self._claimed - len(self._outcomes))
         return max(0, min(rows_ahead(self._pacer.rate) - len(self._ready), room))
@@ -277,10 +280,12 @@ class Sender:
         while not self._stopping():
             if not self._ready:
                 self._may_dispatch.clear()
+                await self._approach_slot()
                 await self._may_dispatch.wait()
                 continue
             await self._free.acquire()
             slot = await self._pacer.slot()
+            self._slot_is_near = not self._pacer.is_slow
             await self._recheck()
             if self._stopping() or not self._ready:
                 self._free.release()
@@ -293,9 +298,23 @@ class Sender:
                 self._quiet.append(message)
             self._wake_if_due()
 
+    async def _approach_slot(self) -> None:
+        """Waits until the next slot is near, unless no row is left for it."""
+        while not self._slot_is_near and not self._exhausted:
+            far = await self._pacer.until_slot() - NEAR_SECONDS
+            if far <= 0:
+                self._slot_is_near = True
+            elif await self._in_thread(self._store.has_open_rows):
+                await asyncio.sleep(far)
+            else:
+                self._exhausted = True
+        self._changed.set()
+
     def _start_request(self, message: Claimed, slot: float) -> None:
         underway = _Underway(message, slot, Departure(self._pacer.departure))
-        task = self._loop.create_task(self._poster.post(self._request(message), underway.departure))
+        task = self._loop.create_task(
+            self._poster.post(request_of(message, self._identity), underway.departure)
+        )
         self._underway[task] = underway
         task.add_done_callback(self._request_done)
 
@@ -379,13 +398,3 @@ class Sender:
             self._check_deadline()
             if await self._in_thread(self._store.stop_requested):
                 self.stop(STOP_REQUESTED)
-
-    def _request(self, message: Claimed) -> Request:
-        return Request(
-            department_uuid=message.department_uuid,
-            user_uuid=message.user_uuid,
-            customer_uuid=message.customer_uuid,
-            phone=message.phone,
-            body=message.body,
-            identity=message_identity(self._identity, message.row, message.generation),
-        )

@@ -53,7 +53,7 @@ class EventLog:
         elif file is not None:
             entry |= {"file": str(file)}
         entry |= {"message": message, **facts}
-        self.write(json.dumps(entry, ensure_ascii=False, default=_text))
+        self.write(json.dumps(entry, default=_text))
         if campaign is not None and event in _ALARMING:
             self.alarm(campaign, message)
 

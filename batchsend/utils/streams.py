@@ -41,7 +41,7 @@ class LossyOutput(io.RawIOBase):
         return self._raw.fileno()
 
     def isatty(self) -> bool:
-        return self._raw.isatty()
+        return _is_terminal(self._raw)
 
     def write(self, data: ReadableBuffer, /) -> int:
         content = bytes(data)
@@ -68,13 +68,16 @@ class LossyOutput(io.RawIOBase):
 def make_streams_safe() -> None:
     """Replaces closed standard streams by the null device, and makes the output streams drop what cannot be written.
 
-    Characters that the terminal, or the encoding of a file that gets the output, does not have become `?`.
+    Characters that the terminal, or the encoding of a file that gets the output, does not have become `?`. The null
+    device of Windows is no terminal then.
     """
     for number in range(3):
         _fill(number)
     # Python has no object for a stream that was closed when it started.
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the process ends
+    if sys.stdin.isatty() and not _is_terminal(sys.stdin):
+        sys.stdin = io.StringIO()
     sys.stdout = _safe(sys.stdout, 1)
     sys.stderr = _safe(sys.stderr, 2)
 
@@ -84,6 +87,22 @@ def output_problem() -> OSError | None:
     buffer = getattr(sys.stdout, "buffer", None)
     raw = getattr(buffer, "raw", None)
     return raw.problem if isinstance(raw, LossyOutput) else None
+
+
+def _is_terminal(stream: io.RawIOBase | TextIO) -> bool:
+    """Whether there can be a person at the other end. Python says so of the null device on Windows, too."""
+    return stream.isatty() and _is_console(stream.fileno())
+
+
+def _is_console(number: int) -> bool:
+    """On Windows: whether this is a console and no other device."""
+    if sys.platform == "win32":
+        import ctypes
+        import msvcrt
+
+        mode = ctypes.c_ulong()
+        return bool(ctypes.windll.kernel32.GetConsoleMode(msvcrt.get_osfhandle(number), ctypes.byref(mode)))
+    return True
 
 
 def _fill(number: int) -> None:

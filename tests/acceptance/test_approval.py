@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from ledgers import slow_on_postgresql
 from sqlalchemy import update
 from world import TEMPLATE, Finished, Sandbox, World, customers
 
@@ -326,7 +325,6 @@ def test_texts_sent_again_need_another_approval(any_office: Office, sandbox: San
     assert len(sandbox.requests()) == 6
 
 
-@slow_on_postgresql
 def test_an_approved_run_continues_after_kill_9(any_office: Office, sandbox: Sandbox) -> None:
     office = any_office
     office.write(customers(60), campaign=f"{GUARD}[sending]\nrate = 20\nconcurrency = 2")

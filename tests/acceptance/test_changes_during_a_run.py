@@ -11,6 +11,8 @@ from clusters import Shared
 from faked_time import ClockFile
 from world import Running, Sandbox, World, customers
 
+pytestmark = pytest.mark.system
+
 EVENING = datetime(2026, 3, 3, 3, tzinfo=UTC)  # 21:00 in Chicago
 MORNING = datetime(2026, 3, 3, 14, 0, 5, tzinfo=UTC)
 QUIET = """
@@ -70,7 +72,6 @@ def test_an_opt_out_during_the_night_holds_in_the_morning(
     assert len(sandbox.requests()) == 2
 
 
-@pytest.mark.system
 def test_a_suppression_file_that_is_broken_in_the_morning_stops_the_run(
     world: World, sandbox: Sandbox, clock: ClockFile
 ) -> None:
@@ -109,7 +110,6 @@ def shared(world: World, postgres_url: str, clock: ClockFile) -> Shared:
 
 
 @pytest.mark.parametrize("opt_out", [add_to_the_ledger, add_to_the_file])
-@pytest.mark.system
 def test_an_opt_out_before_a_worker_starts_holds(
     shared: Shared, sandbox: Sandbox, clock: ClockFile, opt_out: Callable[[World], None]
 ) -> None:
@@ -128,7 +128,6 @@ def test_an_opt_out_before_a_worker_starts_holds(
 
 
 @pytest.mark.parametrize("worker_waits", [True, False])
-@pytest.mark.system
 def test_a_stop_of_a_handed_over_run_that_waits_holds_in_the_morning(
     shared: Shared, sandbox: Sandbox, clock: ClockFile, *, worker_waits: bool
 ) -> None:

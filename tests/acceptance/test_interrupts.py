@@ -9,7 +9,7 @@ import pytest
 from moments import Moments, recorded, run_with_signal, untruths
 from world import Sandbox, World, customers, running_world
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+pytestmark = [pytest.mark.system, pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")]
 
 SEND = ("send", "campaign.toml", "--yes")
 ROWS = 4
@@ -31,11 +31,7 @@ def check_the_next_start(world: World, sandbox: Sandbox) -> None:
     assert len(world.workbook()) == ROWS
 
 
-#: Seeds of moments; `make test-system` tries the others.
-SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.system) for seed in range(2, 8))]
-
-
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(8))
 def test_a_signal_at_any_moment_and_the_command_tells_the_truth(
     world: World, sandbox: Sandbox, moments: Moments, seed: int
 ) -> None:
@@ -50,7 +46,7 @@ def test_a_signal_at_any_moment_and_the_command_tells_the_truth(
     check_the_next_start(world, sandbox)
 
 
-@pytest.mark.parametrize("seed", SEEDS[1:5])
+@pytest.mark.parametrize("seed", range(1, 5))
 def test_two_signals_end_the_command_at_once_and_it_does_not_lie(
     world: World, sandbox: Sandbox, moments: Moments, seed: int
 ) -> None:

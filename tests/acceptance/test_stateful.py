@@ -40,7 +40,8 @@ from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.schema import messages
 from batchsend.planning.plan import PlanRequest, make_plan
 from batchsend.sending.locks import sending_lock
-from batchsend.sending.outbox import Claimed, Outbox, Outcome
+from batchsend.sending.outbox import Outbox
+from batchsend.sending.rows import Claimed, Outcome
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 from batchsend.utils.timestamps import to_text
 

@@ -17,6 +17,8 @@ from limits import read_only, run_with, small_disk, without_special_rights
 from misbehaving import answer, misbehaving, says, success, waits_until
 from world import Finished, Sandbox, World, customers, read_results
 
+pytestmark = pytest.mark.system
+
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither file modes nor limits of this kind")
 FAST = "[sending]\nrate = 2000\nconcurrency = 10\n"
 

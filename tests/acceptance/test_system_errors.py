@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from world import BATCHSEND, Sandbox, World, customers
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="Windows keeps the current folder of a process"
-)
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the current folder of a process"),
+]
 
 
 def run_in_a_deleted_folder(
@@ -47,7 +48,6 @@ def run_in_a_deleted_folder(
     ],
     ids=lambda arguments: arguments[0],
 )
-@pytest.mark.system
 def test_a_deleted_current_folder_is_a_sentence(
     world: World, sandbox: Sandbox, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from batchsend.cli import progress
 from batchsend.cli.progress import OutcomeCounts, ProgressBar, Rate
-from batchsend.sending.outbox import Outcome
 from batchsend.sending.pacing import Pause
+from batchsend.sending.rows import Outcome
 from batchsend.sending.sender import OtherOutcomes
 from batchsend.statuses import Status
 

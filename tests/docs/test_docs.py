@@ -189,6 +189,7 @@ def test_filters_match_their_table(name: str, given: str, expected: str, tmp_pat
     assert rendered(f"{{{{ value | {name} }}}}", ["Value"], [given], tmp_path) == expected
 
 
+@pytest.mark.system
 def test_python_examples_print_the_text_below_them(tmp_path: Path) -> None:
     for folder in ("campaigns", "templates", "sample_data"):
         ignored = shutil.ignore_patterns(".batchsend", "results", "previews", ".env")

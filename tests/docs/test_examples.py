@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from world import Finished, Sandbox, World, customers
@@ -62,3 +67,111 @@ def test_the_airflow_example_is_valid_and_calls_the_step() -> None:
         == {"run_campaign", "StepFailedError"}
         <= there
     )
+
+
+# --- packages that add to batchsend
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the example packages are installed in, by uv."""
+    folder = tmp_path_factory.mktemp("installed")
+    packages = sorted(path.parent for path in EXAMPLES.glob("*/pyproject.toml"))
+    python = Path(sys.executable)
+    uv = python.with_name(f"uv{python.suffix}")
+    options = ("--quiet", "--offline", "--no-deps", "--target", str(folder), "--python", str(python))
+    subprocess.run([uv, "pip", "install", *options, *map(str, packages)], check=True, timeout=60)
+    return folder
+
+
+class Crm(BaseHTTPRequestHandler):
+    """A CRM with one segment."""
+
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        found = self.headers["Authorization"] == "Bearer swordfish" and address.path == "/customers"
+        people = [
+            {"uuid": f"crm-{number}", "firstName": f"Ann{number}", "mobile": f"(312) 555-010{number}"}
+            for number in range(3)
+        ]
+        content = json.dumps(people if parse_qs(address.query) == {"segment": ["Spring"]} else []).encode()
+        self.send_response(200 if found else 403)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+        return
+
+
+@pytest.fixture
+def crm() -> Iterator[str]:
+    """The address of a CRM."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Crm) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.system
+def test_a_list_source(world: World, sandbox: Sandbox, installed: Path, crm: str) -> None:
+    world.write()
+    campaign = world.folder / "campaign.toml"
+    campaign.write_text(campaign.read_text().replace("customers.csv", "spring.crm"), encoding="utf-8")
+    (world.folder / "spring.crm").write_text('segment = "Spring"\n', encoding="utf-8")
+    world.environment |= {"CRM_URL": crm, "CRM_TOKEN": "swordfish"}
+    missing = world.run_cold("preview", "campaign.toml")
+    assert missing.code == 2
+    assert "No package that reads lists ending in .crm is installed here." in missing.err
+
+    world.environment["PYTHONPATH"] = str(installed)
+    done = world.run_cold("send", "campaign.toml", "--yes")
+    assert (done.code, done.err) == (0, "")
+    assert "3 rows = 3 accepted by myKaarma" in done.out
+    assert set(sandbox.texts()) == {"crm-0", "crm-1", "crm-2"}
+    # The same customers continue the run.
+    again = world.run_cold("send", "campaign.toml", "--yes")
+    assert again.code == 0
+    assert len(sandbox.requests()) == 3
+
+    world.environment["CRM_TOKEN"] = "old"
+    refused = world.run_cold("preview", "campaign.toml")
+    assert refused.code == 2
+    assert 'The list source "crm" of the package batchsend-crm-list 1.0' in refused.err
+    assert "failed (HTTPError, " in refused.err
+    assert "Traceback" not in refused.err
+    assert world.run_cold("runs").code == 0
+
+
+@pytest.mark.system
+def test_a_template_filter(world: World, sandbox: Sandbox, installed: Path) -> None:
+    vins = ("1HGCM82633A004352", "1HGCM82633A004353", "too short")
+    rows = [{**row, "VIN": vin} for row, vin in zip(customers(3), vins, strict=True)]
+    world.write(rows, template='Your car {{ vin | short_vin("-") }} is due.')
+    missing = world.run_cold("send", "campaign.toml", "--yes")
+    assert missing.code == 2
+    assert (
+        "message.txt.j2: line 1: there is no filter `short_vin`; if a package adds it, install the"
+        in missing.err
+    )
+    assert sandbox.requests() == []
+
+    world.environment["PYTHONPATH"] = str(installed)
+    assert world.run_cold("send", "campaign.toml", "--yes").code == 1
+    results = world.workbook()
+    assert [results[row]["message"] for row in (2, 3)] == [
+        "Your car 3A-004352 is due.",
+        "Your car 3A-004353 is due.",
+    ]
+    assert results[4]["errorDescriptions"] == (
+        "line 1: `short_vin` needs a VIN of 17 characters, and the value has 8"
+    )
+    # What was stored is shown without the package.
+    del world.environment["PYTHONPATH"]
+    assert world.run_cold("results", "campaign.toml").code == 1
+    assert world.workbook()[2]["message"] == "Your car 3A-004352 is due."
+
+
+def test_a_list_source_is_short() -> None:
+    source = EXAMPLES / "crm_list" / "batchsend_crm_list" / "__init__.py"
+    assert len(source.read_text(encoding="utf-8").splitlines()) <= 40

@@ -12,7 +12,7 @@ from batchsend.ledger.figures import FigureReader, PlannedStarts, RowGroup, Send
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages, paces, planned_starts, runs
-from batchsend.sending.outbox import Outcome
+from batchsend.sending.rows import Outcome
 from batchsend.statuses import IN_FLIGHT, Status
 
 SPRING = Sender("Spring", BASE_URL)

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from ledgers import BASE_URL, identity, planned, send_all, store_plan, stored
+from ledgers import BASE_URL, identity, planned, send_all, slow_on_postgresql, store_plan, stored
 from phonenumbers import parse
 from phonenumbers.timezone import time_zones_for_number
 from procrastinate.schema import SchemaManager
@@ -332,6 +332,7 @@ def test_dates_in_old_keys_are_read_as_the_campaign_reads_them(
     assert len(sandbox.requests()) == 1
 
 
+@slow_on_postgresql
 def test_an_upgrade_is_refused_while_a_campaign_is_sent(ledger_url: str) -> None:
     """Its process could store keys of the old form after the upgrade."""
     ledger = open_ledger(ledger_url)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from ledgers import (
     BASE_URL,
     planned,
@@ -193,6 +194,21 @@ def test_a_damaged_ledger_is_refused_before_anything_is_sent(
     assert ledger_file.read_bytes() == damaged
 
 
+@pytest.fixture(params=["as here", "as on Windows"])
+def _locks_end(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What becomes of a lock's file when it is released: on Windows, it is deleted unless it is to be kept."""
+    really_release = FileLock._release
+
+    def release(self: FileLock) -> None:
+        really_release(self)
+        if not self.preserve_lock_file:
+            Path(self.lock_file).unlink()
+
+    if request.param == "as on Windows":
+        monkeypatch.setattr(FileLock, "_release", release)
+
+
+@pytest.mark.usefixtures("_locks_end")
 def test_an_emptied_ledger_is_not_taken_for_a_new_one(ledger_file: Path) -> None:
     ledger = open_ledger(sqlite_url(ledger_file))
     with campaign_lock(ledger, "Spring", BASE_URL):

@@ -13,7 +13,18 @@ from zoneinfo import ZoneInfo
 import click
 import psycopg
 import pytest
-from ledgers import BASE_URL, came_to, history, identity, outbox, planned, send_all, store_plan, stored
+from ledgers import (
+    BASE_URL,
+    came_to,
+    history,
+    identity,
+    outbox,
+    planned,
+    send_all,
+    slow_on_postgresql,
+    store_plan,
+    stored,
+)
 from sqlalchemy import insert, select, update
 from world import World, customers, read_results
 
@@ -321,6 +332,7 @@ def test_postgresql_rewrites_the_tables(postgres_url: str) -> None:
 # --- while a campaign is being sent
 
 
+@slow_on_postgresql
 def test_it_refuses_while_a_campaign_is_being_sent(ledger: Ledger, ledger_url: str) -> None:
     an_old_run(ledger)
     other = open_ledger(ledger_url)
@@ -395,6 +407,7 @@ def test_history_and_results_say_what_was_purged(
         cli.main(["results", "1", "--as-list", "--out", "list.xlsx"], standalone_mode=False)
 
 
+@slow_on_postgresql
 def test_the_command_on_both_databases(
     ledger: Ledger, ledger_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -196,7 +196,7 @@ def planned_content(folder: Path, customers: list[list[str]]) -> PlanContent:
         return plan.approval.content
 
 
-@settings_of_hypothesis(max_examples=25)
+@settings_of_hypothesis(max_examples=12)
 @given(st.data())
 def test_one_character_of_any_cell_of_a_list_needs_another_approval(data: st.DataObject) -> None:
     count = data.draw(st.integers(2, 6))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +58,27 @@ def test_texts_of_a_clock_that_was_far_ahead_hold_no_rows() -> None:
     wrong = [NOON + timedelta(days=365, minutes=number) for number in range(9)]
     assert HourlyCap.of(4, NOON, Sent([*wrong, NOON - timedelta(minutes=5)])).left == 4
     assert HourlyCap.of(4, NOON, Sent(wrong)) == HourlyCap(4, NOON, 4)
+
+
+def test_a_kill_while_a_text_waits_for_its_slot_leaves_it_to_be_sent(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(2), campaign="[sending]\nper_hour = 20\n")
+    process = world.start("send", "campaign.toml", "--yes")
+    ledger = world.folder / ".batchsend" / "ledger.db"
+    try:
+        sandbox.wait_for(1)
+        while statuses(ledger)[0] != "accepted":
+            assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    # The second text may leave in three minutes.
+    assert statuses(ledger) == ["accepted", "pending"]
+
+
+def statuses(ledger: Path) -> list[str]:
+    """The statuses of the rows of all runs."""
+    with closing(sqlite3.connect(ledger)) as connection:
+        return [status for (status,) in connection.execute("SELECT status FROM messages ORDER BY row")]
 
 
 def test_a_start_sends_what_fits_into_an_hour(world: World, sandbox: Sandbox) -> None:

@@ -41,7 +41,8 @@ from batchsend.reports import into_list
 from batchsend.reports.copy_losses import losses
 from batchsend.reports.into_list import ListCopy, find_list, write_into_list
 from batchsend.reports.run_results import RunResults
-from batchsend.reports.workbook import cell_text, write_xlsx
+from batchsend.reports.sheets.sheet import cell_text
+from batchsend.reports.workbook import write_xlsx
 
 OURS = ["status", "messageUUID", "errorCodes", "errorDescriptions", "message"]
 HEADER = ["Customer ID", "First Name", "Due"]
@@ -169,7 +170,7 @@ def put(sheet: Worksheet, row: int, column: int, value: Any) -> None:
         cell.data_type = "f" if value in {"=B2&C2", "=SUM(1,2)"} else "s"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_every_row_has_its_own_results_and_all_other_cells_are_as_they_were(
     tmp_path: Path, data: Any

@@ -19,7 +19,7 @@ from batchsend.errors import BatchsendError
 from batchsend.ledger.opening import open_ledger
 from batchsend.runs import status_server
 from batchsend.runs.status_server import Heartbeat, ServiceStatus, StatusAddress, serving_status
-from batchsend.sending.outbox import Outcome
+from batchsend.sending.rows import Outcome
 from batchsend.statuses import Status
 
 #: 2026-11-23 10:00 UTC.

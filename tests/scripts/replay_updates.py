@@ -28,7 +28,7 @@ from batchsend.ledger.ledger import Ledger, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import messages, updates
 from batchsend.sandbox.updates import Text, TextOutcome, updates_of
-from batchsend.sending.outbox import Claimed, Outcome
+from batchsend.sending.rows import Claimed, Outcome
 from batchsend.statuses import Status
 
 #: The server's answers; a `LOST` one never arrives.

@@ -157,7 +157,7 @@ begins = st.one_of(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(
     clocks=st.lists(st.sampled_from(CLOCKS), min_size=1, max_size=25),
     begin=begins,

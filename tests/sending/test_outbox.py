@@ -22,7 +22,7 @@ from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import OptOutRequest, OptOutSource, Person, add_opt_outs
 from batchsend.ledger.schema import messages
-from batchsend.sending.outbox import Outcome
+from batchsend.sending.rows import Outcome
 from batchsend.statuses import IN_FLIGHT, Code, Status
 from batchsend.utils.timestamps import now, to_text
 

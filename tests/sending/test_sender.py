@@ -23,8 +23,8 @@ from batchsend.mykaarma.protocol import (
     RetryLater,
     SendingAttributes,
 )
-from batchsend.sending.outbox import Claimed, Outcome
 from batchsend.sending.pacing import Pacer, Pause
+from batchsend.sending.rows import Claimed, Outcome
 from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.sender import Event, Sender
 from batchsend.sending.stopping import Ending, Stop
@@ -104,6 +104,9 @@ class Store:
 
     def note_pause(self, seconds: float, because: str) -> None:
         self.pauses.append((seconds, because))
+
+    def has_open_rows(self) -> bool:
+        return "pending" in self.state.values()
 
     def stop_requested(self) -> bool:
         return self.stop
@@ -242,6 +245,31 @@ def test_an_outcome_is_stored_long_before_the_next_request(loop: Callable[[], Vi
     for row, left_at in departures:
         assert stored_at[row] - left_at < 0.1
     assert len(stored_at) == 5
+
+
+@pytest.mark.parametrize("first_in", [0.0, 900.0])
+@pytest.mark.parametrize("rate", [1 / 60, 0.4, 0.9])
+def test_no_row_is_claimed_long_before_its_slot(rate: float, first_in: float) -> None:
+    claimed_at: dict[int, float] = {}
+
+    class TimedStore(Store):
+        def exchange(self, outcomes: Sequence[Outcome], claims: int) -> list[Claimed]:
+            claimed = super().exchange(outcomes, claims)
+            now = asyncio.get_running_loop().time()
+            claimed_at.update((message.row, now) for message in claimed)
+            return claimed
+
+    async def run() -> tuple[list[tuple[int, float]], float]:
+        api, pacer = Api(within(0, 0, BUSY)), Pacer(rate, first_in=first_in)
+        await Sender(TimedStore(5), api, pacer, SETTINGS, IDENTITY, lambda _: None, Stop()).run()
+        return api.departures, asyncio.get_running_loop().time()
+
+    departures, ended = run_virtually(run())
+    assert [row for row, _ in departures] == list(range(2, 7))
+    assert all(left_at - claimed_at[row] < 1.1 for row, left_at in departures)
+    # Waiting for the claim costs no slot, and the end waits for none.
+    assert first_in + 4 / rate <= departures[-1][1] < first_in + 4 / rate * 1.05
+    assert ended - departures[-1][1] < 1
 
 
 @settings(max_examples=40)

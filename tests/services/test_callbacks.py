@@ -31,7 +31,7 @@ from update_listener import LEDGER, listening
 from world import BATCHSEND, World, customers, running_sandbox
 
 from batchsend.ledger.opening import open_ledger
-from batchsend.sending.outbox import Outcome
+from batchsend.sending.rows import Outcome
 from batchsend.statuses import Status
 
 #: Malformed bodies; `make replay` takes 10,000.

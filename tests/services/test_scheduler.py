@@ -372,3 +372,16 @@ def next_leap_years(count: int) -> list[int]:
     years = [year for year in range(first, first + 40) if year % 4 == 0 and year % 100]
     passed = now.strftime("%m-%d %H:%M") >= "02-29 10:00"
     return [year for year in years if year > first or not passed][:count]
+
+
+def test_a_pattern_names_campaigns_where_no_shell_finds_them(world: World) -> None:
+    """On Windows, and in a service's settings."""
+    timed = CAMPAIGN + '[schedule]\ncron = "0 10 * * *"\n'
+    for name in ("One", "Two"):
+        (world.folder / f"{name}.toml").write_text(timed.replace("Spring", name), encoding="utf-8")
+    found = world.run("schedule", "--list", "*.toml")
+    assert found.code == 0, found.err
+    assert [name in found.out for name in ("One", "Two")] == [True, True]
+    nothing = world.run("schedule", "--list", "*.tom")
+    assert nothing.code == 2
+    assert "*.tom" in nothing.err

@@ -22,7 +22,8 @@ from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.sending.cluster.leases import Lease
 from batchsend.sending.cluster.open_runs import OpenRun, hand_over
 from batchsend.sending.cluster.outbox import SharedOutbox
-from batchsend.sending.outbox import Claimed, Outbox, Outcome
+from batchsend.sending.outbox import Outbox
+from batchsend.sending.rows import Claimed, Outcome
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import Status
 

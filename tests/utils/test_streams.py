@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from limits import small_disk
 from world import BATCHSEND, CAMPAIGN, Sandbox, World, customers
 
+from batchsend.utils import streams
 from batchsend.utils.streams import LossyOutput
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the redirections of a POSIX shell")
@@ -76,27 +77,94 @@ def test_a_log_on_a_disk_that_is_full_now_and_then_has_whole_lines_or_ends_of_li
     assert all(any(line in known for known in [*lines, last]) for line in written)
 
 
+class NullDevice(io.StringIO):
+    """The null device as Python shows it on Windows."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 0
+
+
+def test_the_null_device_of_windows_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, NullDevice())
+    streams.make_streams_safe()
+    assert sys.stdin.isatty()
+    monkeypatch.setattr(streams, "_is_console", lambda _number: False)
+    streams.make_streams_safe()
+    assert not sys.stdin.isatty()
+    assert sys.stdin.readline() == ""
+    raw = Disk([])
+    monkeypatch.setattr(raw, "isatty", lambda: True)
+    monkeypatch.setattr(raw, "fileno", lambda: 1)
+    assert not LossyOutput(raw).isatty()
+
+
 # --- the command
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp850"])
+@pytest.mark.system
+def test_a_code_page_loses_characters_and_nothing_else(
+    tmp_path: Path, sandbox: Sandbox, encoding: str
+) -> None:
+    folder = tmp_path / "Zoë’s 🙂"
+    folder.mkdir()
+    people = [{**person, "First Name": "Zoë “Zo” 🙂 Ńowak"} for person in customers(3)]
+    people[2]["Phone"] = "555 🙂"
+    world = World(folder, sandbox.base_url).write(
+        people, campaign=CAMPAIGN.replace("Spring", "Frühling’s 🙂")
+    )
+    (folder / "🙂.csv").write_text("Name\n🙂\n", encoding="utf-8")
+    expected = {
+        ("preview", "campaign.toml"): 1,
+        ("send", "campaign.toml", "--sandbox", "--yes"): 1,
+        ("send", "campaign.toml", "--sandbox", "--yes", *JSON): 1,
+        ("send", "campaign.toml", "--yes"): 1,
+        ("preview", "campaign.toml", "--list", "🙂.csv"): 2,
+        ("preview", "’🙂.toml"): 2,
+        ("preview", "campaign.toml", "--🙂"): 2,
+        ("results", "campaign.toml", "--out", "’🙂.xlsx"): 0,
+        ("results", "campaign.toml", "--out", "’🙂.txt"): 2,
+        ("runs",): 0,
+        ("history", "--customer", "customer-0"): 0,
+        ("optouts", "add", "--customer", "customer-0", "--reason", "🙂"): 0,
+        ("optouts", "list"): 0,
+        ("schedule", "--list", "campaign.toml"): 2,
+        ("schema",): 0,
+        ("send", "--help"): 0,
+    }
+    done = {arguments: world.run_cold(*arguments, encoding=encoding) for arguments in expected}
+    assert {arguments: one.code for arguments, one in done.items()} == expected
+    for arguments, one in done.items():
+        assert "Traceback" not in one.err, arguments
+        assert "bug" not in one.err, arguments
+    assert "Zoë" in done["preview", "campaign.toml"].out
+    assert sandbox.texts() == {"customer-0": 1, "customer-1": 1}
+
 
 CLOSED, NO_READER, FULL = ">&- 2>&-", "> >(:) 2> >(:)", ">/dev/full 2>&1"
 JSON = ("--log-format", "json")
 
 
+@pytest.mark.system
 @posix
 @pytest.mark.parametrize(
     ("redirection", "options"),
     [
-        pytest.param(">&-", (), marks=pytest.mark.system),
-        pytest.param("2>&-", (), marks=pytest.mark.system),
-        pytest.param("<&- >&- 2>&-", (), marks=pytest.mark.system),
+        (">&-", ()),
+        ("2>&-", ()),
+        ("<&- >&- 2>&-", ()),
         (CLOSED, JSON),
-        pytest.param("> >(:)", (), marks=pytest.mark.system),
-        pytest.param("2> >(:)", ("--quiet",), marks=pytest.mark.system),
-        pytest.param(NO_READER, (), marks=pytest.mark.system),
+        ("> >(:)", ()),
+        ("2> >(:)", ("--quiet",)),
+        (NO_READER, ()),
         (NO_READER, JSON),
-        pytest.param(">/dev/full", (), marks=[full_device, pytest.mark.system]),
-        pytest.param("2>/dev/full", (), marks=[full_device, pytest.mark.system]),
-        pytest.param(FULL, ("--quiet",), marks=[full_device, pytest.mark.system]),
+        pytest.param(">/dev/full", (), marks=full_device),
+        pytest.param("2>/dev/full", (), marks=full_device),
+        pytest.param(FULL, ("--quiet",), marks=full_device),
         pytest.param(FULL, JSON, marks=full_device),
     ],
 )

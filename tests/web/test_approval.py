@@ -11,6 +11,8 @@ from world import Sandbox, World, customers
 
 from batchsend.web.auth.users import Users
 
+pytestmark = pytest.mark.system
+
 SPRING = "/campaign/here/campaign"
 GUARD = "[guards]\napproval = true\n"
 PASSWORD = "four words are good"

@@ -21,6 +21,8 @@ from batchsend.web.connections import Limits
 from batchsend.web.folder import users_file
 from batchsend.web.server import Options, answering, application
 
+pytestmark = pytest.mark.system
+
 SPRING = "/campaign/here/campaign"
 FORM = "application/x-www-form-urlencoded"
 UPLOAD = "multipart/form-data; boundary=b"

@@ -19,6 +19,8 @@ from batchsend.web.auth.users import Users
 from batchsend.web.folder import users_file
 from batchsend.web.server import Options
 
+pytestmark = pytest.mark.system
+
 NAME = "texts.dealer.example"
 PASSWORD = "four words are good"
 RUN = "/campaign/here/campaign/run/1"

@@ -18,6 +18,8 @@ from world import World, customers
 from batchsend.errors import BatchsendError
 from batchsend.web.jobs.reader_pool import CanceledError, Readers, Reading
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Path]:
@@ -152,7 +154,6 @@ def endless(tmp_path: Path) -> World:
     return world
 
 
-@pytest.mark.system
 @pytest.mark.parametrize("what", [signal.SIGKILL, signal.SIGTERM])
 def test_readers_end_with_their_server(endless: World, what: signal.Signals) -> None:
     """Those that wait for work, and those that are in the middle of it."""
@@ -167,7 +168,6 @@ def test_readers_end_with_their_server(endless: World, what: signal.Signals) -> 
         assert psutil.wait_procs(found, timeout=60)[1] == []
 
 
-@pytest.mark.system
 def test_reading_a_list_can_be_canceled_and_begun_again(endless: World) -> None:
     with serving(endless) as served:
         clicker = served.signed_in()
@@ -187,7 +187,6 @@ def test_reading_a_list_can_be_canceled_and_begun_again(endless: World) -> None:
         assert "Reading the list" in clicker.raw("GET", f"{ENDLESS}/list").plain
 
 
-@pytest.mark.system
 def test_a_check_can_be_canceled_and_made_again(endless: World) -> None:
     with serving(endless) as served:
         clicker = served.signed_in()
@@ -207,7 +206,6 @@ def test_a_check_can_be_canceled_and_made_again(endless: World) -> None:
         assert clicker.raw("GET", again.headers["Location"]).status in (200, 303)
 
 
-@pytest.mark.system
 def test_a_change_takes_the_place_of_a_check_that_is_under_way(endless: World) -> None:
     file = endless.folder / "endless.toml"
     with serving(endless) as served:
@@ -227,7 +225,6 @@ def test_a_change_takes_the_place_of_a_check_that_is_under_way(endless: World) -
         assert answer.headers["HX-Redirect"] == f"{ENDLESS}/check"
 
 
-@pytest.mark.system
 def test_a_reading_holds_up_no_other_user(endless: World) -> None:
     """One user has more to be read and checked than there are processes for one user."""
     for name in ("ann", "bob"):
@@ -244,7 +241,6 @@ def test_a_reading_holds_up_no_other_user(endless: World) -> None:
         assert "Nothing is sent by a check" not in bob.check("/campaign/here/campaign")[1].plain
 
 
-@pytest.mark.system
 def test_an_uploaded_list_waits_for_its_turn_and_can_be_canceled(endless: World) -> None:
     """A user whose processes are all busy uploads a list."""
     text = (endless.folder / "endless.toml").read_text(encoding="utf-8")

@@ -465,6 +465,7 @@ def every_page(clicker: Clicker, campaign: str, text: str) -> Iterator[Answer]:
     yield clicker.post(f"{campaign}/check", token=token)
 
 
+@pytest.mark.system
 def test_no_page_shows_a_file_that_a_campaign_may_not_name(new_world: World) -> None:
     write_secrets(new_world.folder)
     file = new_world.folder / "campaign.toml"
@@ -486,6 +487,7 @@ def test_no_page_shows_a_file_that_a_campaign_may_not_name(new_world: World) -> 
             file.write_bytes(good)
 
 
+@pytest.mark.system
 def test_a_campaign_file_that_changes_all_the_time_shows_nothing(new_world: World) -> None:
     """As if it were saved, checked and restored at once."""
     write_secrets(new_world.folder)
@@ -557,6 +559,7 @@ def checked_by_its_job(world: World, campaign: str, only_below: Path | None = No
     return asyncio.run(check())
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("key", ["template", "list", "suppress"])
 def test_a_campaign_file_swapped_after_the_server_checked_it_shows_nothing(
     new_world: World, key: str
@@ -587,6 +590,7 @@ def test_a_job_of_a_shared_console_reads_only_its_folder(new_world: World, key: 
     assert checked_by_its_job(new_world, swapped, new_world.folder)[1]
 
 
+@pytest.mark.system
 def test_the_list_reader_of_a_shared_console_reads_only_its_folder(new_world: World) -> None:
     campaign = new_world.folder / "campaign.toml"
     elsewhere = new_world.folder.parent / "lists" / "elsewhere.csv"

@@ -24,6 +24,7 @@ class Format(Enum):
     SPREADSHEETML = auto()
     PARQUET = auto()
     QUERY = auto()
+    EXTENSION = auto()
 
 
 _ZIP = b"PK\x03\x04"

@@ -27,7 +27,8 @@ from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_quiet_ho
 from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook
 from batchsend.sending.dispatch import SendLoop
-from batchsend.sending.outbox import Outcome, SuppressionFiles
+from batchsend.sending.outbox import SuppressionFiles
+from batchsend.sending.rows import Outcome
 from batchsend.sending.sender import Event, OtherOutcomes
 from batchsend.sending.stopping import STOP_REQUESTED, Ending
 from batchsend.settings import Credentials

@@ -29,13 +29,11 @@ from batchsend.sending.outbox import (
     CLAIM_VALUES,
     CLAIMED_COLUMNS,
     OPEN_ROW,
-    Claimed,
     Outbox,
-    Outcome,
     SuppressionFiles,
-    is_opted_out,
     recorded,
 )
+from batchsend.sending.rows import Claimed, Outcome, is_opted_out
 from batchsend.statuses import IN_FLIGHT, Code, Status
 from batchsend.utils.timestamps import now, to_text
 
@@ -154,6 +152,9 @@ class SharedOutbox(Outbox):
     def release(self, claimed: Sequence[Claimed], code: Code = Code.STOPPED) -> None:
         self._retry(partial(super().release, claimed, code))
         self._held.difference_update(message.row for message in claimed)
+
+    def has_open_rows(self) -> bool:
+        return self._retry(super().has_open_rows)
 
     def stop_requested(self) -> bool:
         """Whether this run is to stop, or was taken back to be planned again."""

@@ -163,6 +163,15 @@ class SharedPacer(Pacing):
         self._used = 0
         self._reserving = asyncio.Lock()
 
+    async def until_slot(self) -> float:
+        """As `Pacing.until_slot`. Raises as `slot` does."""
+        loop = asyncio.get_running_loop()
+        if not self.is_slow:
+            return self._paused_until - loop.time()
+        slot = await self._next_slot()
+        self._reserved.appendleft(slot)
+        return max(self._paused_until, slot) - loop.time()
+
     async def slot(self) -> float:
         """As `Pacing.slot`. Raises `LeaseLostError`, and `LedgerError` where no slot can be reserved."""
         loop = asyncio.get_running_loop()

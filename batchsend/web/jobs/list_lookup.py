@@ -12,7 +12,7 @@ from batchsend.campaigns.tables import Lookup
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
 from batchsend.errors import BatchsendError
 from batchsend.ledger.opening import open_ledger
-from batchsend.lists.source import QUERY_ENDING
+from batchsend.lists.source import is_made_anew
 from batchsend.planning.customer_match import Match
 from batchsend.runs.list_lookup import LookupReport, look_up_list
 from batchsend.runs.lookup_target import of_loaded
@@ -54,7 +54,7 @@ def look_up_customers(path: Path, content: bytes, ledger: str | None) -> LookedU
 
 
 def _refuse(campaign: Campaign) -> None:
-    if is_pattern(campaign.list) or campaign.list.suffix.lower() == QUERY_ENDING:
+    if is_pattern(campaign.list) or is_made_anew(campaign.list):
         raise BatchsendError(
             "This list comes from another program again and again, so a copy would soon be old. Ask the person who "
             "looks after batchsend to let the campaign look its customers up each time."

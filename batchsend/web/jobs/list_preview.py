@@ -21,7 +21,7 @@ from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError, ColumnsError, FileError, ListError
 from batchsend.lists.customer_list import CustomerList
 from batchsend.lists.newest import newest_match
-from batchsend.lists.source import QUERY_ENDING
+from batchsend.lists.source import is_made_anew
 from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns, guess_columns
 from batchsend.planning.list_checks import look_like_dms_numbers
@@ -216,7 +216,7 @@ def _key(campaign: Campaign, file: Path) -> tuple[object, ...]:
     except OSError:
         stat = None
     # The rows of a query can change though its file does not.
-    minute = time.monotonic() // 60 if file.suffix.lower() == QUERY_ENDING else None
+    minute = time.monotonic() // 60 if is_made_anew(file) else None
     options = campaign.list_options.model_dump_json()
     return minute, file, stat and stat.st_mtime_ns, stat and stat.st_size, options
 

@@ -19,7 +19,7 @@ from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError, ListError
 from batchsend.ledger.runs import run_rows
 from batchsend.lists.customer_list import CustomerList, open_list
-from batchsend.lists.source import QUERY_ENDING
+from batchsend.lists.source import is_made_anew
 from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.sources import open_campaign_list
 from batchsend.reports.advice import advise
@@ -115,7 +115,7 @@ def _fits(cell: str) -> bool:
 
 def _not_here(plan: Plan, campaign: Campaign) -> str:
     """Says why a list has to be corrected where it comes from."""
-    if is_pattern(campaign.list) or campaign.list.suffix.lower() == QUERY_ENDING:
+    if is_pattern(campaign.list) or is_made_anew(campaign.list):
         return "This list comes from another program again and again. Correct it there."
     if any(code == Code.MALFORMED_ROW for _, code, _ in plan.codes):
         return "Some rows have more cells than the header, or fewer. Correct the list in a spreadsheet and upload it."

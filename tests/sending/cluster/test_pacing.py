@@ -261,6 +261,27 @@ def test_a_request_leaves_only_while_the_lease_lasts() -> None:
     asyncio.run(story())
 
 
+def test_a_slow_run_tells_how_far_its_next_slot_is_and_keeps_it() -> None:
+    async def story() -> None:
+        row = CountingBook(0.05, 0.01)
+        pacer = SharedPacer(row, 1, 0.05, a_lease())  # type: ignore[arg-type]
+        loop = asyncio.get_running_loop()
+        await pacer.slot()
+        await pacer.departure()
+        began = loop.time()
+        assert 18 < await pacer.until_slot() < 22
+        await asyncio.sleep(19)
+        assert 0 < await pacer.until_slot() < 2
+        await pacer.slot()
+        await pacer.departure()
+        assert 19 < loop.time() - began < 22
+        assert row.reservations == 2
+        pacer.back_off(loop.time(), 60, slow_down=False, reason="")
+        assert await pacer.until_slot() > 59
+
+    run_virtually(story())
+
+
 def test_a_request_that_would_hold_a_connection_long_is_requeued() -> None:
     async def story() -> None:
         row = Book(0.2, 0)
