@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 _PREFIX = ".batchsend-"
 _SUFFIX = ".tmp"
@@ -107,6 +107,12 @@ def _reserved(folder: Path, names: Iterable[str]) -> Path:
 def check_folder(folder: Path) -> None:
     """Creates `folder` and, to check it, a file in it that is removed again. Raises `OSError`."""
     _new_file(folder).unlink()
+
+
+def sqlite_uri(file: PurePath) -> str:
+    """The address of an absolute path for SQLite, which takes the name of another computer as a part of the path."""
+    uri = file.as_uri()
+    return uri if uri.startswith("file:///") else uri.replace("file://", "file:////", 1)
 
 
 def current_folder(otherwise: Path) -> Path:

@@ -65,7 +65,10 @@ def database() -> Iterator[str]:
         shown = admin.execute("SHOW hba_file").fetchone()
         assert shown is not None
         rules = Path(shown[0])
-        rules.write_text(f"host all batchsend 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        rules.write_text(
+            f"host all batchsend 127.0.0.1/32 scram-sha-256\n{rules.read_text(encoding='utf-8')}",
+            encoding="utf-8",
+        )
         admin.execute(f"CREATE ROLE batchsend LOGIN PASSWORD '{DATABASE_PASSWORD}'")
         admin.execute("CREATE DATABASE batchsend OWNER batchsend")
         admin.execute("SELECT pg_reload_conf()")
