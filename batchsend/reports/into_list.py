@@ -45,8 +45,9 @@ from batchsend.reports.sheet_columns import (
     first_free_column,
     make_room,
 )
+from batchsend.reports.sheets.sheet import cell_text
 from batchsend.reports.table import REPLY_COLUMNS, Column, ResultRow, column
-from batchsend.reports.workbook import LINE_HEIGHT, cell_text, line_count
+from batchsend.reports.workbook import LINE_HEIGHT, line_count
 from batchsend.utils.protected_files import refusal
 
 #: Bytes of all sheets, unpacked: about 1.5 million cells. openpyxl needs 15 times as much memory, and a minute.

@@ -19,6 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
+PATH = "/usr/local/bin:/usr/bin:/bin"
 #: GitHub reads `on` as a key; YAML 1.1 reads it as true.
 WORKFLOWS: dict[str, dict[Any, Any]] = {
     path.name: yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -37,7 +38,7 @@ WITHOUT_COMMANDS = {"help", "clean"} | {
     "test-system", "crash", "crash-cluster", "crash-settle", "soak", "replay", "segments"
 }  # fmt: skip
 
-with_make = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no make")
+on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither make nor bash")
 
 
 def runs(job: dict[str, Any]) -> list[str]:
@@ -62,7 +63,7 @@ def recipe(target: str) -> list[str]:
     done = subprocess.run(
         ["make", "-n", "-W", "pyproject.toml", "-W", "constraints.txt", target],
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin:/usr/local/bin"},
+        env={"PATH": PATH},
         capture_output=True,
         encoding="utf-8",
         check=True,
@@ -86,14 +87,14 @@ def test_every_target_has_its_commands_in_contributing() -> None:
     assert WITHOUT_COMMANDS <= TARGETS
 
 
-@with_make
+@on_posix
 @pytest.mark.parametrize("target", commands_of_contributing())
 def test_commands_in_contributing_are_those_of_the_target(target: str) -> None:
     commands = [without_make(line) for line in recipe(target) if "pip install" not in line]
     assert commands_of_contributing()[target] == commands
 
 
-@with_make
+@on_posix
 @pytest.mark.parametrize("target", commands_of_contributing())
 def test_extras_in_contributing_are_those_of_the_target(target: str) -> None:
     (named,) = re.findall(rf"^\| `make {target}` \| .* \| (?:`\.\[(\w+)\]` )?\|$", CONTRIBUTING, re.MULTILINE)
@@ -121,8 +122,8 @@ def test_a_job_runs_targets_and_commands_that_exist(job: dict[str, Any]) -> None
         if make == "make":
             assert words[0] in TARGETS
             assert set(words[1:]) <= {"PYTHON=python"}
-        else:
-            assert line in known | {install}
+        elif "GITHUB_REF_NAME" not in line:
+            assert line in {*known, install}
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -137,6 +138,34 @@ def test_a_job_has_a_limit_and_actions_of_a_major_version(job: dict[str, Any]) -
 def test_a_workflow_may_only_read_unless_a_job_says_more(flow: dict[str, Any]) -> None:
     assert flow["permissions"] == {"contents": "read"}
     assert flow["concurrency"]["group"]
+
+
+@on_posix
+@pytest.mark.parametrize(
+    ("tag", "newest", "is_published"),
+    [
+        ("v1.2.0", "[1.2.0] - 2026-11-28", True),
+        ("v1.2.0", "[Unreleased]", False),
+        ("v1.2.0", "[1.1.0] - 2026-11-28", False),
+        ("v1.2.1", "[1.2.1] - 2026-11-28", False),  # dist/ has 1.2.0
+    ],
+)
+def test_a_tag_is_published_if_it_names_the_version(
+    tag: str, newest: str, is_published: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "batchsend-1.2.0.tar.gz").touch()
+    (tmp_path / "CHANGELOG.md").write_text(
+        f"# Changelog\n\n## {newest}\n\n## [1.2.0] - 2026-01-01\n", encoding="utf-8"
+    )
+    checks = [line for line in runs(WORKFLOWS["release.yml"]["jobs"]["build"]) if "GITHUB_REF_NAME" in line]
+    codes = {
+        subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, env={"GITHUB_REF_NAME": tag, "PATH": PATH}
+        ).returncode
+        for line in checks
+    }
+    assert (codes == {0}) is is_published
 
 
 def test_windows_runs_what_make_test_runs() -> None:

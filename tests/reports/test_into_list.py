@@ -41,7 +41,8 @@ from batchsend.reports import into_list
 from batchsend.reports.copy_losses import losses
 from batchsend.reports.into_list import ListCopy, find_list, write_into_list
 from batchsend.reports.run_results import RunResults
-from batchsend.reports.workbook import cell_text, write_xlsx
+from batchsend.reports.sheets.sheet import cell_text
+from batchsend.reports.workbook import write_xlsx
 
 OURS = ["status", "messageUUID", "errorCodes", "errorDescriptions", "message"]
 HEADER = ["Customer ID", "First Name", "Due"]

@@ -1,12 +1,13 @@
-"""The program of a job: a start of sending, a test, a look for lost texts. `python -m batchsend.web.jobs FILE`
+"""The program of a job: a start of sending, a test, a look for lost texts or replies.
 
-`registry` starts it and reads the state that it writes. It uses the same functions as the command line. A check is a
-job that a reader makes, so that it ends with the server.
+`python -m batchsend.web.jobs FILE` does it. `registry` starts it and reads the state that it writes. It uses the same
+functions as the command line. A check is a job that a reader makes, so that it ends with the server.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -43,7 +44,7 @@ from batchsend.utils.progress import step
 from batchsend.utils.protected_files import read_only_in
 from batchsend.utils.signals import interrupt_on_signals
 from batchsend.utils.timestamps import now, to_text
-from batchsend.web.folder import readable_below
+from batchsend.web.folder import WebFolder, readable_below
 from batchsend.web.jobs.check_files import PROBLEMS_FILE, write_problem_rows
 from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
 from batchsend.web.jobs.problem_rows import ProblemRows, problem_rows
@@ -56,6 +57,7 @@ from batchsend.web.jobs.registry import (
     write_json,
     write_state,
 )
+from batchsend.web.jobs.reply_search import find_replies
 from batchsend.web.jobs.step_facts import facts_of_error, facts_of_plan, refusals_by_step
 from batchsend.web.jobs.to_approve import ToApprove, to_approve
 from batchsend.web.rendering import first_line, fragments
@@ -66,6 +68,8 @@ T = TypeVar("T")
 _TRIES, _PAUSE = 5, 0.3
 #: The part of a check's time after which the plan is made, and after which its workbook is written.
 _PLANNED, _WRITTEN = 0.45, 0.8
+#: Seconds between two reports of how many conversations were read.
+_TELL_SECONDS = 0.5
 
 
 class _Job:
@@ -258,12 +262,28 @@ def settle(job: _Job) -> None:
     job.end(settlement.exit, settlement.stopped or "", **settlement.as_json())
 
 
+def replies(job: _Job) -> None:
+    """Looks for new replies to the texts of all campaigns of the folder. Sends nothing."""
+    request = job.request
+    reported_at = -math.inf
+
+    def tell(read: int, wanted: int) -> None:
+        nonlocal reported_at
+        if time.monotonic() - reported_at > _TELL_SECONDS:
+            job.report("looking", read=read, wanted=wanted)
+            reported_at = time.monotonic()
+
+    found = find_replies(WebFolder(Path(request.campaign), request.ledger), tell)
+    job.end(Exit.DONE, **found.facts())
+
+
 _KINDS: Mapping[str, Callable[[_Job], None]] = {
     "check": check,
     "send": send,
     "rehearse": rehearse,
     "trial": trial,
     "settle": settle,
+    "replies": replies,
 }
 
 

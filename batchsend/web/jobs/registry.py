@@ -54,8 +54,8 @@ _NOT_KEPT = "This check is no longer kept. Check the campaign again."
 class JobRequest:
     """What a job is to do.
 
-    `campaign`: the campaign file. `checked`: a stored `CheckedPlan`. `only_below`: the folder outside which the job
-    reads no list, template or suppression file.
+    `campaign`: the campaign file; the folder for a look for replies. `checked`: a stored `CheckedPlan`. `only_below`:
+    the folder outside which the job reads no list, template or suppression file.
     """
 
     kind: str
