@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
-from batchsend.errors import ListError
+from batchsend.errors import ListError, unreadable
 from batchsend.utils.extensions import Extension, Point, names
 from batchsend.utils.near_files import lock_target, nearest_file
 from batchsend.utils.protected_files import refusal
@@ -182,14 +182,6 @@ def cell_too_long(row: int) -> str:
 def forbidden(why: str) -> str:
     """The message for a file that `protected_files` refuses."""
     return f"It was not opened because {why}. Name another file."
-
-
-def unreadable(error: OSError) -> str:
-    """The message for a file that the operating system cannot read."""
-    return (
-        f"It cannot be read ({error.strerror or error}). "
-        "Close other programs that have it open, and check that you have permission to read it."
-    )
 
 
 def _check_size(path: Path, size: int) -> None:

@@ -78,15 +78,25 @@ def write_new(folder: Path, names: Iterable[str], write: Callable[[Path], object
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Moves a complete file to `path` in one step. Raises `OSError`.
+    """Moves a complete file to `path` in one step. Raises `OSError`."""
+    _once_closed(lambda: temporary.replace(path))
 
-    On Windows, no file can be replaced or moved while it is open, and virus scanners and readers open files for a
-    moment. So it is tried again there.
+
+def remove(path: Path) -> None:
+    """Deletes a file if it is there. Raises `OSError`."""
+    _once_closed(lambda: path.unlink(missing_ok=True))
+
+
+def _once_closed(change: Callable[[], object]) -> None:
+    """Changes a file's name or deletes it.
+
+    On Windows, that is not possible while the file is open, and virus scanners and readers open files for a moment.
+    So it is tried again there.
     """
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            temporary.replace(path)
+            change()
         except OSError as error:
             is_open = getattr(error, "winerror", None) in _OPEN_ON_WINDOWS
             if not is_open or time.monotonic() >= deadline:
