@@ -13,13 +13,15 @@ from batchsend.utils.version import __version__
 
 if TYPE_CHECKING:
     from batchsend.lists.source import ListSource
+    from batchsend.messages.package_filters import TextFilter
     from batchsend.runs.api import load_campaign, preview, send
 
-__all__ = ["ListSource", "__version__", "load_campaign", "preview", "send"]
+__all__ = ["ListSource", "TextFilter", "__version__", "load_campaign", "preview", "send"]
 
 _HOMES = {
     **dict.fromkeys(("load_campaign", "preview", "send"), "batchsend.runs.api"),
     "ListSource": "batchsend.lists.source",
+    "TextFilter": "batchsend.messages.package_filters",
 }
 
 

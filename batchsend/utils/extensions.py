@@ -55,10 +55,10 @@ class Extension:
         """What and whose it is: `the list source "crm" of the package dealer-crm 1.2 (dealer_crm:customers)`."""
         return f'the {self.point.words} "{self.name}" of the package {self.package} ({self.entry.value})'
 
-    def error(self, problem: str) -> ExtensionError:
+    def error(self, problem: str, kind: type[ExtensionError] = ExtensionError) -> ExtensionError:
         """The error that the extension has this problem. `problem` follows its name, and says what to do."""
         words = self.words
-        return ExtensionError(
+        return kind(
             f"{words[0].upper()}{words[1:]} {problem}",
             on_page=f"The add-on “{self.name}” of {self.package} could not be used. Ask the person who looks after "
             "batchsend.",
@@ -97,6 +97,14 @@ def _installed() -> tuple[Extension, ...]:
     return tuple(extension for one in first.values() for extension in _extensions_of(one))
 
 
+def packages() -> list[str]:
+    """The installed packages that extend batchsend, with their versions; empty if they cannot be read."""
+    try:
+        return sorted({one.package for one in _installed()})
+    except ExtensionError:
+        return []
+
+
 def forget() -> None:
     """Reads the entry points again at the next use, because packages were installed or removed."""
     _installed.cache_clear()
@@ -118,6 +126,10 @@ def _extensions_of(distribution: Distribution) -> Iterator[Extension]:
 # --- running
 
 
+class GivenUpError(ExtensionError):
+    """An extension's code took too long. Its thread is left behind."""
+
+
 class Call:
     """Runs an extension's code in a thread of its own. `seconds`: for all calls together, until `restart`."""
 
@@ -136,7 +148,8 @@ class Call:
     def __call__(self, function: Callable[[Any], T]) -> T:
         """What `function` makes of the extension's object.
 
-        Raises `ExtensionError` if it fails or takes too long; a `RowProblem` of the extension comes out as it is.
+        Raises `ExtensionError` if it fails, `GivenUpError` if it takes too long, and a `RowProblem` of the extension
+        as it is.
         """
         self._asked.put(function)
         try:
@@ -144,7 +157,7 @@ class Call:
             answer, error = self._answers.get(timeout=max(self._ends - monotonic(), 0))
         except Empty:
             problem = f"took more than {_span(self._seconds)} and was given up. {_ASK}"
-            raise self.extension.error(problem) from None
+            raise self.extension.error(problem, GivenUpError) from None
         if isinstance(error, RowProblem):
             raise error
         if error is not None:

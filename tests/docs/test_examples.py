@@ -143,6 +143,35 @@ def test_a_list_source(world: World, sandbox: Sandbox, installed: Path, crm: str
     assert world.run_cold("runs").code == 0
 
 
+@pytest.mark.system
+def test_a_template_filter(world: World, sandbox: Sandbox, installed: Path) -> None:
+    vins = ("1HGCM82633A004352", "1HGCM82633A004353", "too short")
+    rows = [{**row, "VIN": vin} for row, vin in zip(customers(3), vins, strict=True)]
+    world.write(rows, template='Your car {{ vin | short_vin("-") }} is due.')
+    missing = world.run_cold("send", "campaign.toml", "--yes")
+    assert missing.code == 2
+    assert (
+        "message.txt.j2: line 1: there is no filter `short_vin`; if a package adds it, install the"
+        in missing.err
+    )
+    assert sandbox.requests() == []
+
+    world.environment["PYTHONPATH"] = str(installed)
+    assert world.run_cold("send", "campaign.toml", "--yes").code == 1
+    results = world.workbook()
+    assert [results[row]["message"] for row in (2, 3)] == [
+        "Your car 3A-004352 is due.",
+        "Your car 3A-004353 is due.",
+    ]
+    assert results[4]["errorDescriptions"] == (
+        "line 1: `short_vin` needs a VIN of 17 characters, and the value has 8"
+    )
+    # What was stored is shown without the package.
+    del world.environment["PYTHONPATH"]
+    assert world.run_cold("results", "campaign.toml").code == 1
+    assert world.workbook()[2]["message"] == "Your car 3A-004352 is due."
+
+
 def test_a_list_source_is_short() -> None:
     source = EXAMPLES / "crm_list" / "batchsend_crm_list" / "__init__.py"
     assert len(source.read_text(encoding="utf-8").splitlines()) <= 40

@@ -128,6 +128,7 @@ class Cluster:
         self.settings = ""
         self.access = ""
         self.prefix: list[str] = []
+        #: 0: a free one, chosen at the start.
         self.port = 0
         self.identity = identity()
         if self.identity:
@@ -145,7 +146,7 @@ class Cluster:
         with (self.data / "pg_hba.conf").open("a", encoding="utf-8") as access:
             access.write(self.access)
         for attempts_left in reversed(range(START_ATTEMPTS)):
-            port = free_port()
+            port = self.port or free_port()
             config.write_text(f"{defaults}{SETTINGS}{self.settings}port = {port}\n", encoding="utf-8")
             try:
                 self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self.log}")

@@ -10,12 +10,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+
+from program_mounts import program_mounts
 
 T = TypeVar("T")
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
@@ -118,29 +119,10 @@ class PrivateSystemd:
         return [self.ctl("show", "--value", f"--property={name}", unit) for name in names]
 
     def _script(self) -> str:
-        prefix = Path(sys.base_prefix)
-        paths = [
-            Path(path) for path in sys.path if Path(path).is_dir() and not Path(path).is_relative_to(prefix)
-        ]
-        paths.insert(0, UNITS.parents[1])
-        seen = [(path, f"/opt/path{number}") for number, path in enumerate(paths)]
-        command = "\n".join(
-            [
-                "#!/bin/sh",
-                f"export LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH={':'.join(there for _, there in seen)}",
-                'exec /opt/python/bin/python3 -P -m batchsend "$@"',
-            ]
-        )
-        programs = self._folder / "programs"
-        programs.mkdir(mode=0o755)
-        (programs / "batchsend").write_text(f"{command}\n")
-        (programs / "batchsend").chmod(0o755)
         binds = [
             (self.texts, "/srv/texts"),
-            (prefix, "/opt/python"),
-            (programs, "/opt/batchsend/bin"),
             (self.backups, "/var/backups/texts"),
-            *seen,
+            *program_mounts(self._folder / "programs"),
         ]
         lines = [f"mount -t tmpfs tmpfs {place}" for place in ("/run", "/opt", "/srv", "/var/backups")]
         lines += [f"mkdir -p {there} && mount --bind '{here}' {there}" for here, there in binds]
