@@ -114,6 +114,15 @@ def _reserved(folder: Path, names: Iterable[str]) -> Path:
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that is deleted after the block, as far as possible.
+
+    An interrupted query still has its file open then, and Windows does not delete that. The error about it must not
+    take the place of the interrupt.
+    """
+    return tempfile.TemporaryDirectory(prefix="batchsend-", ignore_cleanup_errors=True)
+
+
 def check_folder(folder: Path) -> None:
     """Creates `folder` and, to check it, a file in it that is removed again. Raises `OSError`."""
     _new_file(folder).unlink()

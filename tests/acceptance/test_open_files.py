@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -37,6 +38,19 @@ _CHANGES = textwrap.dedent(
             except PermissionError:
                 print("refused")
     one.unlink()
+    """
+)
+_INTERRUPTED = textwrap.dedent(
+    """
+    import pathlib
+    from batchsend.utils.files import temporary_folder
+
+    try:
+        with temporary_folder() as folder:
+            held = (pathlib.Path(folder) / "plan.db").open("w", encoding="utf-8")
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        print("interrupted")
     """
 )
 
@@ -78,14 +92,23 @@ def test_no_command_deletes_or_moves_a_file_that_it_has_open(world: World, sandb
     assert sum(sandbox.texts().values()) == 3001
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="see above")
-def test_the_rules_of_windows_are_applied(tmp_path: Path) -> None:
-    """A test that no file breaks them needs a file that would."""
+def run_on_windows(script: str, *arguments: str) -> list[str]:
+    """Runs a script with the rules of Windows for open files; returns what it printed."""
     done = subprocess.run(
-        [sys.executable, "-c", _CHANGES, str(tmp_path)],
-        env={"PYTHONPATH": str(ON_WINDOWS)},
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ON_WINDOWS)},
         capture_output=True,
         encoding="utf-8",
         check=True,
     )
-    assert done.stdout.split() == ["refused"] * 4, done
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="see above")
+def test_the_rules_of_windows_are_applied(tmp_path: Path) -> None:
+    """A test that no file breaks them needs a file that would."""
+    assert run_on_windows(_CHANGES, str(tmp_path)) == ["refused"] * 4
+
+
+def test_an_interrupt_is_no_error_about_a_temporary_file() -> None:
+    assert run_on_windows(_INTERRUPTED) == ["interrupted"]
