@@ -24,6 +24,7 @@ from batchsend.lists.formats.frames import rows_of
 from batchsend.lists.source import FileSnapshot, ListOptions
 from batchsend.settings import LIST_DATABASE
 from batchsend.utils.files import sqlite_uri
+from batchsend.utils.wording import install_command
 
 #: Seconds, from connecting to the last row.
 QUERY_TIMEOUT = 600
@@ -195,7 +196,7 @@ def _no_driver(url: URL, error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError):
         return (
             f"The driver for {LIST_DATABASE} ({url.get_driver_name()}) is not installed. Install it: "
-            f'`pip install "batchsend[{extra}]"`.'
+            f"{install_command(extra)}."
         )
     return (
         f"The driver for {LIST_DATABASE} ({url.get_driver_name()}) cannot be loaded: {error}. Install that."
