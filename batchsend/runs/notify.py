@@ -11,7 +11,7 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
@@ -23,7 +23,8 @@ from batchsend.campaigns.tables import Notify
 from batchsend.errors import BatchsendError, DeclinedError, ExtensionError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.runs import code_counts
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.runs import code_counts, note_undelivered
 from batchsend.reports.advice import advise
 from batchsend.runs.report import Report, tally_of, what_next
 from batchsend.settings import SMTP_URL, load_settings
@@ -121,6 +122,10 @@ def told(start: Start, report: Report) -> Report:
     if report.workers is not None:  # the workers tell it at the end
         return report
     problems = _tell_in_peace(start, notice_of(start.campaign.name, report))
+    if problems and report.run_id is not None:
+        # For the console's page. The command prints them.
+        with suppress(BatchsendError), closing(open_ledger(start.ledger_url)) as ledger:
+            note_undelivered(ledger, report.run_id, problems)
     return replace(report, undelivered_notices=tuple(problems)) if problems else report
 
 

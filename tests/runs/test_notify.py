@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,9 @@ def test_a_notice_that_cannot_be_delivered_changes_nothing(
     assert "The notice to 127.0.0.1 was not delivered: " in done.out
     assert "Check `url` under [notify]" in done.out
     assert "secret-of-the-channel" not in done.out + done.err
+    with closing(sqlite3.connect(world.folder / ".batchsend" / "ledger.db")) as ledger:
+        [about] = ledger.execute("SELECT about FROM runs").fetchone()
+    assert json.loads(about)["undelivered_notices"].startswith("The notice to 127.0.0.1 was not delivered: ")
     # A redirect is not followed.
     assert len(hook.bodies()) == (0 if problem == "no server" else 1)
 
