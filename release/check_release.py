@@ -25,6 +25,7 @@ NOT_IN_SDIST = (".ci/", ".editorconfig", ".git", ".pre-commit-config.yaml")
 ADDED_TO_SDIST = re.compile(r"PKG-INFO|setup\.cfg|batchsend\.egg-info/[\w.-]+")
 ADDED_TO_WHEEL = re.compile(
     r"batchsend-[\w.]+\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt|top_level\.txt|licenses/LICENSE)"
+    r"|batchsend-[\w.]+\.data/data/share/man/man1/batchsend\.1"
 )
 SAMPLES = ("campaigns", "templates", "sample_data")
 #: The last line of the sample campaign, as README.md shows it.
