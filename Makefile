@@ -61,6 +61,7 @@ lint: $(TOOLS) ## check style, formatting, types and import layers
 	$(BIN)/ruff check --preview --select PLW1514
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports --no-logo
 
 format: $(TOOLS) ## format the code and fix simple style errors
