@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from batchsend.runs.notify import notice_of_run, tell_in_background
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.settings import load_settings, require_credentials
 from batchsend.utils.signals import finishing_on_signals
-from batchsend.utils.wording import duration
+from batchsend.utils.wording import duration, install_command
 
 if TYPE_CHECKING:
     from batchsend.sending.cluster.open_runs import EndedRun
@@ -43,12 +42,13 @@ def serve(
     here = Path.cwd()
     settings = load_settings(here, here, os.environ)
     credentials = require_credentials(settings)
-    if find_spec("procrastinate") is None:
+    try:
+        from batchsend.sending.cluster.worker import Worker, create_queue
+    except ImportError as error:
         raise LedgerError(
-            'Procrastinate is not installed here. Install it: `pip install "batchsend[cluster]"`.'
-        )
-
-    from batchsend.sending.cluster.worker import Worker, create_queue
+            f"Workers need the libraries procrastinate and psycopg, which cannot be loaded here ({error}). Install "
+            f"them: {install_command('cluster')}."
+        ) from error
 
     url = resolve_ledger_url(ledger_option, settings, here)
     if not url.startswith("postgresql"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from batchsend.planning.customer_match import Match
 from batchsend.runs.list_lookup import LookupReport, look_up_list
 from batchsend.runs.lookup_target import of_loaded
 from batchsend.sending.pacing import Pause
+from batchsend.utils.files import remove
 from batchsend.utils.wording import row_count
 from batchsend.web.jobs.problem_rows import copy_name
 
@@ -48,7 +49,8 @@ def look_up_customers(path: Path, content: bytes, ledger: str | None) -> LookedU
     if report.problem is not None or report.written is None:
         raise BatchsendError(report.problem or "No list was written.", on_page=_ended_early(report))
     if report.unknown:
-        report.written.unlink(missing_ok=True)
+        with suppress(OSError):
+            remove(report.written)
         raise BatchsendError(_unknown(report))
     return LookedUp(report.written, _found(report))
 

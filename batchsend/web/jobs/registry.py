@@ -25,7 +25,7 @@ from aiohttp import web
 
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
-from batchsend.utils.files import write_private
+from batchsend.utils.files import remove, write_private
 from batchsend.utils.processes import ChildProcess
 from batchsend.web.folder import NotFoundError
 from batchsend.web.jobs import problem_rows, to_approve
@@ -243,7 +243,7 @@ class Jobs:
     def _forget(self, name: str) -> None:
         self._checks.pop(name, None)
         for what in ("request", "state"):
-            self._file(name, what).unlink(missing_ok=True)
+            remove(self._file(name, what))
 
     async def cancel(self, name: str) -> None:
         """Ends a check that is not over. Its process removes what it has written."""
