@@ -20,7 +20,7 @@ RELEASE_TOOLS := .venv/release-tools.installed
 AIRFLOW := build/airflow.installed
 
 # Debian and Ubuntu packages that `make test-system` needs.
-SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy curl cron systemd iproute2 postgresql
+SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy curl cron systemd iproute2 postgresql mandoc man-db zsh fish
 
 .DEFAULT_GOAL := help
 
@@ -55,10 +55,13 @@ test-system: $(TOOLS) $(BROWSER_TOOLS) $(AIRFLOW) ## run the tests that need a b
 test-pythons: $(TOOLS) ## run the tests on Python 3.11, 3.12 and 3.13, each in an environment of its own
 	$(BIN)/python tests/scripts/run_pythons.py $(PYTHONS) --workers $(TEST_WORKERS)$(if $(TESTS), --tests $(TESTS))
 
+# PLW1514: text files without an encoding, which is another one on Windows.
 lint: $(TOOLS) ## check style, formatting, types and import layers
 	$(BIN)/ruff check
+	$(BIN)/ruff check --preview --select PLW1514
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports --no-logo
 
 format: $(TOOLS) ## format the code and fix simple style errors

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import TemplateNotFound
 from jinja2.loaders import split_template_path
 
+from batchsend.errors import unreadable
 from batchsend.utils.near_files import nearest_file
 from batchsend.utils.protected_files import refusal
 
@@ -26,7 +27,7 @@ def read(path: Path) -> tuple[bytes, str | None]:
             return b"", f"the file is too large for a template: it has more than {_MAX_BYTES:,} bytes"
         content = path.read_bytes()
     except OSError as error:
-        return b"", f"the file cannot be read: {error.strerror}"
+        return b"", unreadable(error)
     if content.startswith((b"PK\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0")):
         return b"", "this is a word processor document; save it as plain text in UTF-8"
     try:

@@ -18,10 +18,14 @@ from batchsend.utils.files import write_beside_open
 
 
 def _is_export(path: Path) -> bool:
-    """Whether this file has the headers of exported opt-outs, or is empty."""
+    """Whether this file has the headers of exported opt-outs, or is empty. Raises `ResultsError` if it is locked."""
     try:
         return not path.stat().st_size or open_list(path, rows_needed=False).headers == _OPT_OUT_HEADERS
-    except (OSError, ListError):
+    except ListError as error:
+        if isinstance(error.__cause__, OSError):  # as Excel keeps it on Windows
+            raise ResultsError(str(error)) from error
+        return False
+    except OSError:
         return False
 
 

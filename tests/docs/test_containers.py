@@ -111,6 +111,6 @@ def test_the_image_is_built_from_the_package_alone() -> None:
     assert "*" in rules
     assert all((ROOT / name).exists() for name in kept)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    named = set(re.findall(r'(?:readme = |license-files = \[)"([^"]+)"', project))
+    named = set(re.findall(r'(?:readme = |license-files = \[|"share/man/man1" = \[)"([^"]+)"', project))
     assert kept == {"batchsend", "constraints.txt", "pyproject.toml", *named}
     assert {"**/.env", "**/.batchsend"} <= set(rules)

@@ -62,7 +62,7 @@ class PrivateSystemd:
             ("passwd", f"texts:x:{USER_ID}:{USER_ID}::/srv/texts:/bin/sh\n"),
             ("group", f"texts:x:{USER_ID}:\n"),
         ):
-            (folder / name).write_text(Path("/etc", name).read_text() + line)
+            (folder / name).write_text(Path("/etc", name).read_text(encoding="utf-8") + line)
         self.give()
 
     def give(self) -> None:
@@ -139,7 +139,7 @@ class PrivateSystemd:
 
 def _child_of(process: subprocess.Popen[bytes]) -> str:
     assert process.poll() is None, "no namespaces or no systemd here"
-    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().strip()
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").strip()
 
 
 def until(found: Callable[[], T], seconds: float = 60) -> T:
@@ -152,7 +152,7 @@ def until(found: Callable[[], T], seconds: float = 60) -> T:
 
 def _remove_cgroups() -> None:
     """Removes the empty cgroups that a killed systemd leaves below this process's own."""
-    if Path("/proc/1/comm").read_text().strip() == "systemd":
+    if Path("/proc/1/comm").read_text(encoding="utf-8").strip() == "systemd":
         return  # it removes them
     root = next(Path(path) for path in _CGROUPS if (Path(path) / "cgroup.procs").exists())
     for name in ("init.scope", "system.slice"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from xlsxwriter.utility import xl_col_to_name
 from xlsxwriter.worksheet import Worksheet
 
 from batchsend.reports.sheets.sheet import HEADING, Sheet, Style
+from batchsend.utils.files import temporary_folder
 
 
 def write(path: Path, sheets: Sequence[Sheet]) -> None:
@@ -25,7 +25,7 @@ def write(path: Path, sheets: Sequence[Sheet]) -> None:
     in memory: on a full disk, the zip file of the library would print a traceback when it is discarded.
     """
     compressed = io.BytesIO()
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         workbook = Workbook(compressed, {"constant_memory": True, "tmpdir": folder})
         workbook.use_zip64()
         with _closing_files(workbook):

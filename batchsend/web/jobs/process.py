@@ -20,7 +20,14 @@ from typing import Any, TypeVar
 from sqlalchemy import func, select
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError, BusyError, DeclinedError, GuardError, IdentityError
+from batchsend.errors import (
+    BatchsendError,
+    BusyError,
+    DeclinedError,
+    GuardError,
+    IdentityError,
+    system_sentence,
+)
 from batchsend.exits import Exit
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.schema import starts
@@ -66,6 +73,7 @@ T = TypeVar("T")
 
 #: The server holds a campaign for an instant to see whether it is being sent, so a start tries again.
 _TRIES, _PAUSE = 5, 0.3
+_SAFE_AGAIN = "The texts sent so far are recorded; checking and sending again texts no one twice."
 #: The part of a check's time after which the plan is made, and after which its workbook is written.
 _PLANNED, _WRITTEN = 0.45, 0.8
 #: Seconds between two reports of how many conversations were read.
@@ -153,6 +161,7 @@ def check(job: _Job) -> None:
             agreed=summary.consent_counts,
             hours=summary.hours,
             first_wait=summary.first_wait or "",
+            workbook=workbook.name,
             workbook_saved_at=workbook.stat().st_mtime_ns,
             segments=plan.segments,
             cost=summary.cost,
@@ -375,11 +384,13 @@ def _run(job: _Job) -> int:
         facts = facts_of_error(error, _campaign(job.request))
         job.end(int(error.exit_code), error.on_page, can_start_anew=anew, **facts)
         return int(error.exit_code)
+    except OSError as error:
+        job.end(Exit.STOPPED, f"{system_sentence(error)} {_SAFE_AGAIN}")
+        return Exit.STOPPED
     except Exception as error:  # noqa: BLE001 - the user needs a sentence for every error
         job.end(
             Exit.STOPPED,
-            f"There is an error in batchsend ({type(error).__name__}). The texts sent so far are recorded; checking "
-            f"and sending again texts no one twice. Please report it.",
+            f"There is an error in batchsend ({type(error).__name__}). {_SAFE_AGAIN} Please report it.",
         )
         return Exit.STOPPED
     return Exit.DONE
