@@ -20,7 +20,7 @@ RELEASE_TOOLS := .venv/release-tools.installed
 AIRFLOW := build/airflow.installed
 
 # Debian and Ubuntu packages that `make test-system` needs.
-SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy curl cron systemd iproute2 postgresql mandoc man-db
+SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy curl cron systemd iproute2 postgresql mandoc man-db zsh fish
 
 .DEFAULT_GOAL := help
 
@@ -61,6 +61,7 @@ lint: $(TOOLS) ## check style, formatting, types and import layers
 	$(BIN)/ruff check --preview --select PLW1514
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports --no-logo
 
 format: $(TOOLS) ## format the code and fix simple style errors

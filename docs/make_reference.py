@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from inspect import cleandoc
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import click
@@ -245,13 +246,21 @@ def commands_of(group: click.Group, prefix: str = "") -> Iterator[tuple[str, cli
             yield from commands_of(command, f"{prefix}{name} ")
 
 
+def _help(command: click.Command) -> str:
+    """A command's help; its indented lines, which click keeps as they are after a backspace, become a block."""
+    text = cleandoc(command.help or "")
+    return re.sub(
+        r"\x08\n(.*)\n((?: .*\n?)+)", lambda found: f"{found[1]}\n\n```\n{dedent(found[2])}\n```", text
+    )
+
+
 def commands() -> str:
     """The page about the command line."""
     parts = [NOTE, "", _COMMANDS_INTRO]
     for name, command in commands_of(cli):
         with click.Context(command, info_name=f"batchsend {name}") as context:
             usage = " ".join(["batchsend", name, *command.collect_usage_pieces(context)])
-            parts += [f"## `batchsend {name}`", "", cleandoc(command.help or ""), "", "```", usage, "```", ""]
+            parts += [f"## `batchsend {name}`", "", _help(command), "", "```", usage, "```", ""]
             options = [option for option in command.params if isinstance(option, click.Option)]
             records = filter(None, [option.get_help_record(context) for option in options])
             table = [f"| `{option}` | {_cell(_BOUNDS.sub('', meaning))} |" for option, meaning in records]

@@ -34,8 +34,11 @@ _TESTS_OF_TYPES: Mapping[str, str] = {
 }
 #: Values that each filter can print with any valid arguments.
 _SAMPLES = {"date": "2026-12-31 09:30:00", "money": "1"}
-#: What to do about an unknown filter that is like no other.
-_IN_A_PACKAGE = {"filter": "; if a package adds it, install the package on this computer"}
+#: Another reason for an unknown filter: after the most similar one, and alone.
+_MISSING_PACKAGE = (
+    ", or is a package missing here",
+    "; if a package adds it, install the package on this computer",
+)
 
 
 @dataclass
@@ -137,7 +140,8 @@ class _FileCheck:
             )
             if node.name not in known:
                 close = nearest(node.name, [name for name in known if name[0].isalpha()])
-                hint = f"; did you mean `{close}`?" if close else _IN_A_PACKAGE.get(kind, "")
+                missing = ("", "") if kind == "test" else _MISSING_PACKAGE
+                hint = f"; did you mean `{close}`{missing[0]}?" if close else missing[1]
                 self._problem(node.lineno, f"there is no {kind} `{node.name}`{hint}")
                 # Jinja would stop at an unknown name and hide later problems.
                 node.name = "string"

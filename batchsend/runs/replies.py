@@ -19,8 +19,8 @@ from batchsend.messages.stop_words import Meaning, meaning_of
 from batchsend.mykaarma.conversation import ConversationClient, ConversationQuery, oldest
 from batchsend.mykaarma.reading import NotRead
 from batchsend.mykaarma.replies import CustomerText, customer_text
-from batchsend.runs.lookup import Found
-from batchsend.runs.settle import Ask, access_of, asking_patiently, campaign_of, pages_of
+from batchsend.runs.lookup import Found, campaign_of
+from batchsend.runs.settle import Ask, access_of, asking_patiently, pages_of
 from batchsend.utils.timestamps import from_text, now
 
 #: The most pages of one conversation that are read.
@@ -56,7 +56,7 @@ def poll_replies(found: Found, tell: Callable[[Poll], object] = lambda _poll: No
     """
     credentials = access_of(found)
     wanted = texted_since(found.ledger, found.run_ids, now() - ANSWERED_WITHIN)
-    campaign, poll = campaign_of(found), Poll(len(wanted))
+    campaign, poll = campaign_of(found.run), Poll(len(wanted))
     rate = campaign.sending.rate if campaign is not None else _DEFAULT_RATE
     timeout = float(campaign.sending.timeout) if campaign is not None else _DEFAULT_TIMEOUT
     record = partial(_record, found, poll)

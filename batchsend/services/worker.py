@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.file import load_campaign
-from batchsend.errors import BatchsendError, LedgerError
+from batchsend.errors import LedgerError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
@@ -20,6 +19,7 @@ from batchsend.ledger.opening import open_when_free
 from batchsend.ledger.postgres import most_runs
 from batchsend.ledger.runs import note_undelivered
 from batchsend.planning.suppression import Suppression, WatchedSuppression
+from batchsend.runs.lookup import campaign_of
 from batchsend.runs.notify import notice_of_run, tell_in_background
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.settings import load_settings, require_credentials
@@ -72,14 +72,9 @@ def serve(
 
 
 def _campaign_of(ledger: Ledger, run_id: int) -> Campaign | None:
-    """The campaign of a run as its file says now, if that is on this computer."""
+    """The campaign of a run, if its file is on this computer."""
     run = ledger.run(run_id)
-    about = run.about if run is not None else {}
-    try:
-        campaign = load_campaign(Path(about["file"]))
-    except (BatchsendError, KeyError):
-        return None
-    return campaign if campaign.name == about.get("campaign") else None
+    return campaign_of(run) if run is not None else None
 
 
 def _suppression_of(ledger: Ledger, run_id: int) -> WatchedSuppression | None:

@@ -79,6 +79,17 @@ def find(point: Point, name: str) -> Extension | None:
     return found[0] if found else None
 
 
+def needed(point: Point, name: str) -> Extension:
+    """As `find`, but raises `ExtensionError` if no installed package has one."""
+    if (found := find(point, name)) is None:
+        raise ExtensionError(
+            f'No package with the {point.words} "{name}" is installed on this computer. Install it, or correct the '
+            "name.",
+            on_page=f"The add-on “{name}” is not installed. Ask the person who looks after batchsend.",
+        )
+    return found
+
+
 def names(point: Point) -> list[str]:
     """The names of the installed extensions of a group; empty if they cannot be read, which `find` reports."""
     try:
@@ -156,7 +167,7 @@ class Call:
             answer: T
             answer, error = self._answers.get(timeout=max(self._ends - monotonic(), 0))
         except Empty:
-            problem = f"took more than {_span(self._seconds)} and was given up. {_ASK}"
+            problem = f"took more than {_span(self._seconds)} and was given up. {ASK_AUTHOR}"
             raise self.extension.error(problem, GivenUpError) from None
         if isinstance(error, RowProblem):
             raise error
@@ -188,7 +199,8 @@ def running(extension: Extension, seconds: float) -> Iterator[Call]:
         call.end()
 
 
-_ASK = "Update the package, or ask its author."
+#: What to do about a mistake in a package.
+ASK_AUTHOR = "Update the package, or ask its author."
 
 
 def _span(seconds: float) -> str:
@@ -201,4 +213,4 @@ def _failure(error: BaseException) -> str:
         return f"failed: {error}"
     frames = extract_tb(error.__traceback__)
     where = f", {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"failed ({type(error).__name__}{where}). {_ASK}"
+    return f"failed ({type(error).__name__}{where}). {ASK_AUTHOR}"

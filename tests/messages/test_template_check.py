@@ -27,7 +27,7 @@ IN_A_PACKAGE = "; if a package adds it, install the package on this computer"
             [
                 "line 2: the list has no column for `frist_name`; the nearest is `first_name` (column First Name)",
                 "line 3: the list has no column for `vehicle`; " + HAS,
-                "line 3: there is no filter `nam_case`; did you mean `name_case`?",
+                "line 3: there is no filter `nam_case`; did you mean `name_case`, or is a package missing here?",
                 "line 3: there is no test `ood`; did you mean `odd`?",
             ],
         ),

@@ -161,6 +161,7 @@ def check(job: _Job) -> None:
             agreed=summary.consent_counts,
             hours=summary.hours,
             first_wait=summary.first_wait or "",
+            workbook=workbook.name,
             workbook_saved_at=workbook.stat().st_mtime_ns,
             segments=plan.segments,
             cost=summary.cost,

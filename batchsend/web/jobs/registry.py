@@ -177,6 +177,13 @@ class Jobs:
                 return prepared
         return ChildProcess([str(file)], module=_MODULE, environment=environment, silent=True)
 
+    async def interrupt(self) -> None:
+        """Ends the processes of the jobs that this server has started, once their requests in flight are finished."""
+        children = list(self._children.values())
+        for child in children:
+            child.interrupt()
+        await asyncio.gather(*(asyncio.to_thread(child.wait) for child in children))
+
     def request(self, name: str) -> JobRequest:
         """Returns a job's request. Raises `NotFoundError`."""
         try:

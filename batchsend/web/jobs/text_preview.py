@@ -22,7 +22,7 @@ import pandas as pd
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
-from batchsend.errors import FileError, ListError
+from batchsend.errors import ExtensionError, FileError, ListError
 from batchsend.lists.customer_list import Chunk
 from batchsend.lists.headers import folded
 from batchsend.messages.lint import Finding, lint, read_columns
@@ -33,7 +33,14 @@ from batchsend.planning.columns import Roles
 from batchsend.planning.cost import cost_of
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import MAX_CHARACTERS, judge, text
-from batchsend.planning.text_lint import LintFinding, TextLint, lint_context, rules_of
+from batchsend.planning.text_lint import (
+    LintFinding,
+    TextLint,
+    lint_context,
+    package_findings,
+    package_rules_of,
+    rules_of,
+)
 from batchsend.reports.advice import advise
 from batchsend.statuses import Code, Status
 from batchsend.web.jobs.list_preview import ReadList, list_of, roles_of
@@ -182,9 +189,12 @@ def try_text(path: Path, content: bytes, template: Path, source: str, wanted: Wa
     headers = read.customers.headers
     try:
         compiled = MessageTemplate.of(template, source, headers)
-    except FileError as error:
+        return _tried(_Trial(campaign, read, compiled, roles_of(campaign, headers)[0]), wanted)
+    except (FileError, ExtensionError) as error:
         return RowText(problems=error.page_problems)
-    trial = _Trial(campaign, read, compiled, roles_of(campaign, headers)[0])
+
+
+def _tried(trial: _Trial, wanted: Wanted) -> RowText:
     longest = _longest(trial) if wanted.extreme == LONGEST and not wanted.words else None
     number = longest[0] if longest is not None else _number(trial, wanted)
     shown = _row_text(trial, wanted.row if number is None else number)
@@ -290,10 +300,16 @@ def _lint(trial: _Trial, shown: RowText, tried: _Made) -> dict[str, Any]:
         compared = {headers[one]: cells[one] for one in read_columns(headers) if cells}
         context = replace(lint_context(campaign), cells=compared)
         found = tuple(lint(shown.body, context, rules_of(campaign)))
+        if cells:
+            row = tried.own.loc[[shown.row]].assign(body=shown.body)
+            found += tuple(
+                one for _, one in package_findings(package_rules_of(campaign), context, headers, row)
+            )
     others = TextLint(campaign, headers, TemplateChoice(trial.compiled))
     texts = tried.texts[tried.texts["code"].isna()]
     others.add(tried.own.loc[texts.index].assign(body=texts["body"]), None)
-    more = tuple(one for one in others.findings() if Finding(one.rule, one.sentence) not in found)
+    shown_there = {(one.rule, one.sentence) for one in found}
+    more = tuple(one for one in others.findings() if (one.rule, one.sentence) not in shown_there)
     return {"lint": found, "others_lint": more[:_FINDINGS_NAMED]}
 
 
