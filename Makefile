@@ -20,7 +20,7 @@ RELEASE_TOOLS := .venv/release-tools.installed
 AIRFLOW := build/airflow.installed
 
 # Debian and Ubuntu packages that `make test-system` needs.
-SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy cron systemd iproute2
+SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy curl cron systemd iproute2 postgresql mandoc man-db zsh fish
 
 .DEFAULT_GOAL := help
 
@@ -55,10 +55,13 @@ test-system: $(TOOLS) $(BROWSER_TOOLS) $(AIRFLOW) ## run the tests that need a b
 test-pythons: $(TOOLS) ## run the tests on Python 3.11, 3.12 and 3.13, each in an environment of its own
 	$(BIN)/python tests/scripts/run_pythons.py $(PYTHONS) --workers $(TEST_WORKERS)$(if $(TESTS), --tests $(TESTS))
 
+# PLW1514: text files without an encoding, which is another one on Windows.
 lint: $(TOOLS) ## check style, formatting, types and import layers
 	$(BIN)/ruff check
+	$(BIN)/ruff check --preview --select PLW1514
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports --no-logo
 
 format: $(TOOLS) ## format the code and fix simple style errors
@@ -103,6 +106,10 @@ fuzz: $(TOOLS) ## read randomly damaged lists of all formats, for 10 minutes; MI
 
 release-check: $(RELEASE_TOOLS) ## build sdist and wheel into dist/, check them, and send the sample campaign with the wheel
 	$(BIN)/python release/check_release.py
+
+# WINDOWS=1 makes it for Windows, on any system.
+zipapp: $(RELEASE_TOOLS) ## make one file with batchsend and its libraries for this computer; WINDOWS=1 for Windows
+	$(BIN)/python release/make_zipapp.py $(if $(WINDOWS),--windows)
 
 samples: $(PRODUCT) ## create the files in sample_data/ again
 	$(BIN)/python sample_data/make_samples.py
@@ -160,4 +167,4 @@ $(AIRFLOW): pyproject.toml | .venv/bin/python
 	@build/airflow/bin/python -m pip install --disable-pip-version-check -qq "apache-airflow==3.3.2" -e .
 	@touch $@
 
-.PHONY: help docs demo demo-cluster test test-system test-pythons crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz release-check samples segments clean
+.PHONY: help docs demo demo-cluster test test-system test-pythons crash crash-cluster crash-settle soak replay bench bench-rates bench-cluster bench-callbacks bench-web lint format fuzz release-check zipapp samples segments clean

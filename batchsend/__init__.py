@@ -13,13 +13,31 @@ from batchsend.utils.version import __version__
 
 if TYPE_CHECKING:
     from batchsend.lists.source import ListSource
+    from batchsend.messages.lint import LintContext, LintRule
+    from batchsend.messages.package_filters import TextFilter
     from batchsend.runs.api import load_campaign, preview, send
+    from batchsend.runs.notify import Notice, Notifier
 
-__all__ = ["ListSource", "__version__", "load_campaign", "preview", "send"]
+__all__ = [
+    "LintContext",
+    "LintRule",
+    "ListSource",
+    "Notice",
+    "Notifier",
+    "TextFilter",
+    "__version__",
+    "load_campaign",
+    "preview",
+    "send",
+]
 
+#: Where the names come from.
 _HOMES = {
     **dict.fromkeys(("load_campaign", "preview", "send"), "batchsend.runs.api"),
+    **dict.fromkeys(("LintContext", "LintRule"), "batchsend.messages.lint"),
+    **dict.fromkeys(("Notice", "Notifier"), "batchsend.runs.notify"),
     "ListSource": "batchsend.lists.source",
+    "TextFilter": "batchsend.messages.package_filters",
 }
 
 

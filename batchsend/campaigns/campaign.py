@@ -16,13 +16,13 @@ import tzlocal
 from pydantic import Field, PrivateAttr, ValidationError
 
 from batchsend.campaigns.cron import CronTimes, OneTime, Times, first_moment
+from batchsend.campaigns.guards_table import Guards
 from batchsend.campaigns.hours_tables import State, StateHours
 from batchsend.campaigns.problems import problems_of
 from batchsend.campaigns.quiet_hours import Hours, Rule
 from batchsend.campaigns.state_hours import state_rules
 from batchsend.campaigns.tables import (
     Columns,
-    Guards,
     ListOptionsTable,
     MessageOptions,
     Notify,

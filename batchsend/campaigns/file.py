@@ -19,7 +19,7 @@ from batchsend.campaigns.problems import KeyProblem, problems_of
 from batchsend.campaigns.tables import MessageOptions
 from batchsend.campaigns.types import ForbiddenMisfitError
 from batchsend.campaigns.zones import known_zone
-from batchsend.errors import CampaignError, ForbiddenFileError
+from batchsend.errors import CampaignError, ForbiddenFileError, unreadable
 from batchsend.lists.headers import folded, match_key
 from batchsend.lists.source import LIST_ENDINGS
 from batchsend.utils.near_files import nearest_file
@@ -105,7 +105,7 @@ def _read(path: Path) -> bytes:
             inside = ", ".join(sorted(file.name for file in path.glob("*.toml"))[:5])
             hint = f"name one of the campaigns in it: {inside}" if inside else "name a campaign file"
             raise CampaignError(path, f"this is a folder; {hint}") from error
-        raise CampaignError(path, f"it cannot be read: {error.strerror or error}") from error
+        raise CampaignError(path, unreadable(error)) from error
 
 
 # --- rules about several keys

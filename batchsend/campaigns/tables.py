@@ -22,6 +22,7 @@ from batchsend.campaigns.types import (
     FilePaths,
     Headers,
     Metadata,
+    Notifiers,
     OneLine,
     Region,
     Table,
@@ -281,66 +282,6 @@ class Sending(Table):
         return self.rate if self.per_hour is None else min(self.rate, self.per_hour / 3600)
 
 
-#: The names of the rules of the lint.
-LintRule = Literal[
-    "short_link",
-    "forbidden_word",
-    "second_opt_out",
-    "no_sender",
-    "capitals",
-    "placeholder",
-    "doubled_word",
-    "plain_link",
-    "other_value",
-]
-
-
-class Guards(Table):
-    """Checks that refuse to send if the list looks wrong."""
-
-    max_texts: int | None = Field(
-        default=None, ge=1, description="Nothing is sent if the run has more texts than this."
-    )
-    min_texts: int | None = Field(
-        default=None, ge=1, description="Nothing is sent if the run has fewer texts than this."
-    )
-    list_max_age: Duration | None = Field(
-        default=None,
-        description="Nothing is sent, and the start is refused, if the list file is older than this.",
-    )
-    list_settle: Duration | None = Field(
-        default=None,
-        description="Waits until the list and the suppression files have not changed for this long, so that no "
-        "file is read while it is still being written.",
-    )
-    empty_list: Literal["error", "ok"] = Field(
-        default="error", description='Whether a list without rows is an "error" or "ok".'
-    )
-    require_history: bool = Field(
-        default=False,
-        description="Nothing is sent if the ledger does not know the campaign, because it was lost or replaced. "
-        "The first start is made by hand with --new-campaign. Set it for scheduled campaigns.",
-    )
-    unusual: Literal["warn", "refuse"] = Field(
-        default="warn",
-        description="What to do if a run has far more or far fewer texts than any earlier one: "
-        '"warn", or "refuse" until a person confirms the number with --expect.',
-    )
-    lint: Literal["warn", "error", "off"] = Field(
-        default="warn",
-        description="What to do if a text has something that carriers block or customers dislike, such as a "
-        'shortened link: "warn" shows it, "error" sends nothing, "off" does not look.',
-    )
-    lint_ignore: Annotated[tuple[LintRule, ...], Field(strict=False)] = Field(
-        default=(), description="Rules of the lint that are not applied, such as capitals."
-    )
-    approval: bool = Field(
-        default=False,
-        description="Whether another person than the one who sends must approve the texts first. "
-        "If any text, recipient or sender changes after that, it must be approved again.",
-    )
-
-
 class Notify(Table):
     """Whom to tell how a start ended. A notice that cannot be delivered does not change that."""
 
@@ -352,6 +293,11 @@ class Notify(Table):
     email: Addresses = Field(
         default=(),
         description="The e-mail addresses that get the same, by the mail server in `BATCHSEND_SMTP_URL`.",
+    )
+    notifiers: Notifiers = Field(
+        default_factory=dict,
+        description="Notifiers of installed packages that get the same, each with its address, such as "
+        '{ desk = "Service" }.',
     )
     when: Literal["attention", "always"] = Field(
         default="attention",

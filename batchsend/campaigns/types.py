@@ -394,4 +394,5 @@ def _metadata(value: dict[str, str]) -> dict[str, str]:
 Region = Annotated[str, AfterValidator(region_of), Field(json_schema_extra={"minLength": 2, "maxLength": 2})]
 CallbackUrl = Annotated[str, AfterValidator(_callback_url), Field(json_schema_extra={"format": "uri"})]
 Addresses = Annotated[tuple[Annotated[Text, AfterValidator(_address)], ...], Field(strict=False)]
+Notifiers = Annotated[dict[Text, str], Field()]
 Metadata = Annotated[dict[str, str], AfterValidator(_metadata)]

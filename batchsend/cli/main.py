@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from batchsend.cli import json_log
+from batchsend.cli import completion, json_log
 from batchsend.cli.approve import approve
 from batchsend.cli.campaigns import new, schema
 from batchsend.cli.hours import hours
@@ -71,6 +71,7 @@ for _command in (
     web_users,
     worker,
     ledger,
+    completion.completion,
 ):
     cli.add_command(_command)
 
@@ -142,6 +143,8 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code. Prints errors as sentences, without a traceback."""
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
     try:
+        if asked := os.environ.get(completion.VARIABLE):
+            return completion.answer(cli, asked)
         with cli.make_context("batchsend", list(arguments)) as context:
             exit_code = int(cli.invoke(context) or 0)
     except click.exceptions.Exit as ended:

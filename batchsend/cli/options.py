@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import glob
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from batchsend.campaigns.campaign import Campaign
@@ -46,8 +50,25 @@ def status_address(port: int | None, host: str) -> StatusAddress | None:
     return None if port is None else StatusAddress(host, port)
 
 
+#: Shells do not quote these completions.
+_PLAIN = re.compile(r"[\w./+-]+")
+
+
+def campaign_files(
+    _context: click.Context, _parameter: click.Parameter, typed: str
+) -> list[CompletionItem[str]]:
+    """For shells: the TOML files that begin like this; all files if there are none, or if a name needs quotes."""
+    folder, begin = os.path.split(typed)
+    files = sorted(file.name for file in Path(folder).glob(f"{glob.escape(begin)}*.toml"))
+    names = [typed.removesuffix(begin) + name for name in files]
+    if names and all(map(_PLAIN.fullmatch, names)):
+        return [CompletionItem(name) for name in names]
+    return [CompletionItem(typed, type="file")]
+
+
 FILE = click.Path(path_type=Path)
-campaign_argument = click.argument("campaign", type=FILE)
+campaign_argument = click.argument("campaign", type=FILE, shell_complete=campaign_files)
+target_argument = click.argument("target", metavar="CAMPAIGN|RUN", shell_complete=campaign_files)
 list_option = click.option("--list", "list_", type=FILE, help="Use this list instead of the campaign's.")
 new_campaign_option = click.option(
     "--new-campaign",
@@ -60,6 +81,9 @@ limit_option = click.option(
 resend_option = click.option(
     "--resend",
     metavar="WHAT",
+    shell_complete=lambda _context, _parameter, typed: [
+        CompletionItem(what) for what in ("failed", "unconfirmed") if what.startswith(typed)
+    ],
     help="Send 'failed' or 'unconfirmed' rows again, or rows with this error code.",
 )
 customer_option = click.option("--customer", metavar="UUID", help="The customer's id in myKaarma.")
@@ -77,7 +101,9 @@ class Choice(click.Choice[str]):
         return f"{message} Did you mean '{near}'?" if near else message
 
 
-def _known_region(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+def _known_region(context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    if context.resilient_parsing:
+        return given  # a shell only asks for completions
     from batchsend.campaigns.types import MisfitError, region_of
 
     try:

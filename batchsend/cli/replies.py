@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from batchsend.cli.options import echo_lines, ledger_option
+from batchsend.cli.options import echo_lines, ledger_option, target_argument
 from batchsend.exits import Exit
 
 
 @click.command()
-@click.argument("target", metavar="CAMPAIGN|RUN")
+@target_argument
 @click.option("--recorded", is_flag=True, help="Only show replies that are recorded; do not ask myKaarma.")
 @ledger_option
 def replies(target: str, recorded: bool, ledger: str | None) -> Exit:

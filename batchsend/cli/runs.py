@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchsend.cli.options import FILE, Choice, echo_lines, ledger_option, phone_of, region_option
+from batchsend.cli.options import (
+    FILE,
+    Choice,
+    campaign_files,
+    echo_lines,
+    ledger_option,
+    phone_of,
+    region_option,
+    target_argument,
+)
 from batchsend.statuses import Status
 
 if TYPE_CHECKING:
@@ -17,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("target", metavar="CAMPAIGN|RUN")
+@target_argument
 @ledger_option
 def stop(target: str, ledger: str | None) -> None:
     """Stop a running campaign cleanly. Texts in flight are finished and recorded."""
@@ -39,7 +48,7 @@ def stop(target: str, ledger: str | None) -> None:
 
 
 @click.command()
-@click.argument("target", metavar="CAMPAIGN|RUN")
+@target_argument
 @click.option("--out", type=FILE, metavar="PATH", help="Where to write them (.xlsx or .csv).")
 @click.option(
     "--only",
@@ -109,7 +118,7 @@ def _write_into_list(found: Found, out: Path | None) -> ListCopy:
 
 
 @click.command()
-@click.argument("campaign", required=False, type=FILE)
+@click.argument("campaign", required=False, type=FILE, shell_complete=campaign_files)
 @ledger_option
 def runs(campaign: Path | None, ledger: str | None) -> None:
     """List runs: when, by whom and with which counts."""

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchsend.cli.options import FILE, echo_lines, ledger_option, status_address, status_options
+from batchsend.cli.options import (
+    FILE,
+    campaign_files,
+    echo_lines,
+    ledger_option,
+    status_address,
+    status_options,
+)
 from batchsend.exits import Exit
 
 if TYPE_CHECKING:
@@ -127,7 +134,14 @@ def _matching(
 
 
 @click.command()
-@click.argument("campaigns", nargs=-1, type=FILE, metavar="[CAMPAIGN]...", callback=_matching)
+@click.argument(
+    "campaigns",
+    nargs=-1,
+    type=FILE,
+    metavar="[CAMPAIGN]...",
+    callback=_matching,
+    shell_complete=campaign_files,
+)
 @click.option("--list", "list_", is_flag=True, help="Show the next times and the last starts, and exit.")
 @click.option(
     "--attached",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from batchsend.cli.options import echo_lines, ledger_option
+from batchsend.cli.options import echo_lines, ledger_option, target_argument
 from batchsend.exits import Exit
 
 
 @click.command()
-@click.argument("target", metavar="CAMPAIGN|RUN")
+@target_argument
 @ledger_option
 def settle(target: str, ledger: str | None) -> Exit:
     """Look in myKaarma for the texts of `unconfirmed` rows.

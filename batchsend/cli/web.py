@@ -45,6 +45,12 @@ if TYPE_CHECKING:
     help="Trust this request header of the proxy for the user's name (single sign-on), such as Remote-User.",
 )
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@click.option(
+    "--stop-campaigns",
+    is_flag=True,
+    help="Also stop the campaigns that users have started here, when the console stops: for a container, where no "
+    "process continues.",
+)
 @status_options
 @ledger_option
 def web(
@@ -55,6 +61,7 @@ def web(
     allowed: str,
     user_header: str | None,
     no_open: bool,
+    stop_campaigns: bool,
     status_port: int | None,
     status_host: str,
     ledger: str | None,
@@ -62,13 +69,22 @@ def web(
     """Run the web console for the campaigns in this folder.
 
     It opens the browser with a link that signs you in once. Ctrl-C or SIGTERM stops the console; running campaigns
-    continue.
+    continue, except with `--stop-campaigns`.
     """
     from batchsend.web.auth.proxy import proxy_of
     from batchsend.web.server import Options, serve
 
     proxy = proxy_of(behind_proxy, allowed, user_header)
-    options = Options(Path.cwd(), host, port, ledger, names, open_browser=not no_open, proxy=proxy)
+    options = Options(
+        Path.cwd(),
+        host,
+        port,
+        ledger,
+        names,
+        open_browser=not no_open,
+        proxy=proxy,
+        stop_campaigns=stop_campaigns,
+    )
     serve(options, status_address(status_port, status_host), say=click.echo)
     click.echo("The web console has stopped.")
     return Exit.DONE

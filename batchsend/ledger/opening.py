@@ -21,6 +21,7 @@ from batchsend.ledger.location import check_place
 from batchsend.ledger.migrations import upgrade_tables
 from batchsend.ledger.postgres import CONNECTIONS, server_engine
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata
+from batchsend.utils.files import sqlite_uri
 
 Locks = AbstractContextManager[object]
 #: Another process may hold SQLite's write lock while it stores a long plan.
@@ -119,7 +120,7 @@ def open_for_reading(url: str, *, any_version: bool = False) -> Ledger | None:
             _refuse_emptied(file)
             return None
         parsed = URL.create(
-            "sqlite", database=file.absolute().as_uri(), query={**_reading_mode(file), "uri": "true"}
+            "sqlite", database=sqlite_uri(file.absolute()), query={**_reading_mode(file), "uri": "true"}
         )
     ledger = Ledger(_engine(parsed), ledger_name(url), file)
     with _closed_on_error(ledger), ledger.read() as connection:

@@ -10,7 +10,9 @@ from sqlalchemy import Connection, Engine, Executable, create_engine, event, fun
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from batchsend.errors import LedgerError
 from batchsend.ledger.database_errors import ledger_errors
+from batchsend.utils.wording import install_command
 
 if TYPE_CHECKING:
     from batchsend.ledger.ledger import Ledger
@@ -59,20 +61,26 @@ def most_runs(url: str, most: int) -> int:
 
 
 def server_engine(url: URL, connections: int, overflow: int = 0) -> Engine:
-    """An engine that keeps at most so many connections.
+    """An engine that keeps at most so many connections. Raises `LedgerError` if its driver is not installed.
 
     It opens `overflow` more while all of them are in use, unless the URL limits the connections of the process.
     """
     if connection_limit(url) is not None:
         overflow = 0
-    engine = create_engine(
-        url.difference_update_query([CONNECTIONS]),
-        pool_pre_ping=True,
-        pool_size=connections,
-        max_overflow=overflow,
-        hide_parameters=True,
-        connect_args=server_options(url),
-    )
+    try:
+        engine = create_engine(
+            url.difference_update_query([CONNECTIONS]),
+            pool_pre_ping=True,
+            pool_size=connections,
+            max_overflow=overflow,
+            hide_parameters=True,
+            connect_args=server_options(url),
+        )
+    except ImportError as error:
+        raise LedgerError(
+            f"A ledger on PostgreSQL needs the library psycopg, which cannot be loaded ({error}). Install it: "
+            f"{install_command('postgres')}."
+        ) from error
     settings = ", ".join(
         f"set_config('{name}', '{value}', false)" for name, value in _SERVER_SETTINGS.items()
     )

@@ -1,4 +1,4 @@
-"""Queries about runs: their rows, counts and starts. They change nothing."""
+"""Queries about runs: their rows, counts and starts. Only `note_undelivered` changes something."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ARRAY, ColumnElement, Text, exists, false, func, select, union, union_all
+from sqlalchemy import ARRAY, ColumnElement, Text, exists, false, func, select, union, union_all, update
 
 from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import Identity, Ledger
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Values in one `IN (...)`; SQLite allows 32,766 parameters.
 IN_VALUES = 5000
+#: Of the facts about a run: a line for each notice about its end that was not delivered.
+UNDELIVERED = "undelivered_notices"
 #: Rows of a frame.
 _FRAME_ROWS = 10_000
 
@@ -358,6 +360,15 @@ def special_texts(ledger: Ledger, run_id: int, codes: Sequence[str]) -> tuple[in
     with ledger.read() as connection:
         without_phone, again = connection.execute(query).one()
         return without_phone, again
+
+
+def note_undelivered(ledger: Ledger, run_id: int, sentences: Sequence[str]) -> None:
+    """Records which notices about the end of a run were not delivered, until it is continued."""
+    with ledger.write() as connection:
+        of_run = runs.c.id == run_id
+        about = json.loads(connection.execute(select(runs.c.about).where(of_run)).scalar_one())
+        noted = "\n".join([*about.get(UNDELIVERED, "").splitlines(), *sentences])
+        connection.execute(update(runs).where(of_run).values(about=json.dumps({**about, UNDELIVERED: noted})))
 
 
 def last_run_id(ledger: Ledger) -> int:

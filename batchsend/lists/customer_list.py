@@ -16,10 +16,10 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
-from batchsend.errors import ListError
+from batchsend.errors import ListError, unreadable
 from batchsend.lists.formats.detect import Format, detect
 from batchsend.lists.header_row import Examination, Header, RowShape, examine
-from batchsend.lists.source import NO_OPTIONS, FileSnapshot, ListOptions, Source, unreadable
+from batchsend.lists.source import NO_OPTIONS, FileSnapshot, ListOptions, Source
 from batchsend.lists.spool import NoRoomError, RowBlock, Spool
 from batchsend.utils.progress import step
 

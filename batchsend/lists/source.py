@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
-from batchsend.errors import ListError
+from batchsend.errors import ListError, unreadable
 from batchsend.utils.extensions import Extension, Point, names
 from batchsend.utils.near_files import lock_target, nearest_file
 from batchsend.utils.protected_files import refusal
@@ -33,6 +33,7 @@ MAX_COLUMNS = 1_000
 MAX_CELL_LENGTH = 32_767
 
 _BLOCK = 1024 * 1024
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class FileSnapshot:
 
     @property
     def saved_at(self) -> datetime:
-        return datetime.fromtimestamp(self.mtime_ns / 1e9, UTC)
+        # `fromtimestamp` fails on Windows for a file without a time, which is one of 1601.
+        return _EPOCH + timedelta(microseconds=self.mtime_ns // 1000)
 
     def has_changed(self) -> bool:
         """Whether the size or modification time is different now."""
@@ -180,14 +182,6 @@ def cell_too_long(row: int) -> str:
 def forbidden(why: str) -> str:
     """The message for a file that `protected_files` refuses."""
     return f"It was not opened because {why}. Name another file."
-
-
-def unreadable(error: OSError) -> str:
-    """The message for a file that the operating system cannot read."""
-    return (
-        f"It cannot be read ({error.strerror or error}). "
-        "Close other programs that have it open, and check that you have permission to read it."
-    )
 
 
 def _check_size(path: Path, size: int) -> None:

@@ -62,6 +62,8 @@ class Condition:
         """The problem in the words of a condition, which has one line and prints nothing."""
         if problem.code is Code.MISSING_VALUE:
             header = problem.description.rpartition(IS_BLANK)[0]
+            if not self._columns.with_header(header):  # what a filter made is blank
+                return f"{header}{IS_BLANK}: skip such rows, or correct the cell"
             name = reference_to(self._columns, self._columns.with_header(header)[0])
             skip = f"begin the expression with `{name} and ...` to skip such rows"
             return f"{header}{IS_BLANK}: fill the cell, or {skip}"

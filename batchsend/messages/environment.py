@@ -18,7 +18,9 @@ from jinja2.visitor import NodeTransformer
 
 from batchsend.messages import limits, numbers
 from batchsend.messages.name_case import name_case
+from batchsend.messages.package_filters import filter_of
 from batchsend.messages.phones import phone
+from batchsend.utils.extensions import Point, find
 
 
 class BlankCellError(UndefinedError):
@@ -259,6 +261,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             "_tested": numbers.tested,
             "_check_time": _check_time,
         }
+        self._own_filters = frozenset(self.filters)
         comparisons: dict[str, Any] = {
             test: partial(numbers.compare, _COMPARISONS[test]) for test in _COMPARISONS
         }
@@ -272,6 +275,21 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
                 "%": limits.modulo,
             }
         )
+
+    def add_filter_of_package(self, name: str) -> str | None:
+        """Adds the filter of an installed package, if there is one of this name. Returns the package.
+
+        Raises `ExtensionError` if it cannot be used.
+        """
+        found = find(Point.FILTER, name)
+        if found is None:
+            return None
+        if name in self._own_filters:
+            raise found.error("has the name of a filter of batchsend. Uninstall the package.")
+        if name not in self.filters:
+            blank = blank_cell(f"What `{name}` gives for this row is blank")
+            self.filters[name] = _text_filter(filter_of(found, blank))
+        return found.package
 
     def _join(self, items: Iterable[Any], d: Any = "", attribute: str | int | None = None) -> str:
         if attribute is not None:

@@ -62,6 +62,13 @@ def check_time() -> None:
         raise RefusedError(f"takes over {MAX_SECONDS:g} seconds; look for a loop that repeats too often")
 
 
+def add_time(seconds: float) -> None:
+    """Counts the processor time of another thread for this row. Raises `RefusedError` when the time is used up."""
+    check_time()
+    _budget.ends = (_budget.ends or 0.0) - seconds
+    check_time()
+
+
 def _reserve(length: int) -> None:
     """Adds a value of `length` characters or items to the budget before it is built. Raises `RefusedError`."""
     _budget.built += max(length, 0)

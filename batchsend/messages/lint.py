@@ -20,15 +20,15 @@ from batchsend.messages.template_mistakes import PLACEHOLDER
 
 
 class Finding(NamedTuple):
-    """What is wrong with a text. `rule`: its name; `sentence`: the same for all texts with the same mistake."""
+    """What is wrong with a text. `rule`: its name; `sentence`: the same for all texts with the same mistake.
+
+    `title` and `advice`: those of the rule.
+    """
 
     rule: str
     sentence: str
-
-    @property
-    def advice(self) -> str:
-        """What to change."""
-        return RULES[self.rule].advice
+    title: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,11 @@ class LintContext:
     cells: Mapping[str, str] = field(default_factory=dict)
 
 
-class Rule(NamedTuple):
-    """`find` returns the sentences about a text. `title` and `advice`: for people."""
+class LintRule(NamedTuple):
+    """`find` returns the sentences about a text. `title` and `advice`: for people.
+
+    Packages add one by an entry point of `Point.LINT_RULE`. Its `cells` are those of all columns.
+    """
 
     title: str
     find: Callable[[str, LintContext], Iterable[str]]
@@ -56,7 +59,7 @@ def lint(text: str, context: LintContext, rules: Collection[str] | None = None) 
     """What is wrong with a text. `rules`: only these."""
     chosen = RULES if rules is None else {name: rule for name, rule in RULES.items() if name in rules}
     return [
-        Finding(name, sentence)
+        Finding(name, sentence, rule.title, rule.advice)
         for name, rule in chosen.items()
         for sentence in dict.fromkeys(rule.find(text, context))
     ]
@@ -300,38 +303,38 @@ def _other_value(text: str, context: LintContext) -> Iterable[str]:
 
 
 _OWN_LINK = "Use a link of your own website."
-RULES: Mapping[str, Rule] = {
-    "short_link": Rule("Public link shorteners", _short_link, _OWN_LINK),
-    "forbidden_word": Rule(
+RULES: Mapping[str, LintRule] = {
+    "short_link": LintRule("Public link shorteners", _short_link, _OWN_LINK),
+    "forbidden_word": LintRule(
         "Words that carriers block", _forbidden_word, "Say it without this word, or leave it out of texts."
     ),
-    "second_opt_out": Rule(
+    "second_opt_out": LintRule(
         "A second opt-out line",
         _second_opt_out,
         "Take the sentence out of the text, or turn off the line that myKaarma adds.",
     ),
-    "no_sender": Rule(
+    "no_sender": LintRule(
         "No name of the dealership",
         _no_sender,
         "Say who is texting: many people do not answer a number that they do not know.",
     ),
-    "capitals": Rule(
+    "capitals": LintRule(
         "Capital letters",
         _capitals,
         "Write it in small letters: capitals look like spam to people and carriers.",
     ),
-    "placeholder": Rule(
+    "placeholder": LintRule(
         "Placeholders of other programs",
         _placeholder,
         "Put a column of the list there, or the words that are meant.",
     ),
-    "doubled_word": Rule("A word twice", _doubled_word, "Take one of the two out."),
-    "plain_link": Rule(
+    "doubled_word": LintRule("A word twice", _doubled_word, "Take one of the two out."),
+    "plain_link": LintRule(
         "Links without https",
         _plain_link,
         "Write the whole link with https://, so that phones open it safely.",
     ),
-    "other_value": Rule(
+    "other_value": LintRule(
         "A price or date that differs from its column",
         _other_value,
         "Put the column into the text instead, or correct the list.",

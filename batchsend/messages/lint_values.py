@@ -96,6 +96,8 @@ _SAYS_NOTHING = frozenset({
     "date", "day", "time", "price", "cost", "due", "special", "in", "on", "at", "of", "the", "my", "your", "service",
     "customer", "vehicle", "car", "dealer", "fecha", "de", "precio",
 })  # fmt: skip
+#: Prices that differ by more than this factor are of different things.
+_FAR = 3
 _OF_OFFERS = frozenset({"offer", "coupon", "promo", "promotion", "deal", "oferta", "cupón"})
 _sentence_end = re.compile(r"[.!?][)”\"]?\s|\n")
 
@@ -128,7 +130,7 @@ def differing(text: str, cells: Mapping[str, str]) -> Iterator[str]:
         if not said or not columns or _all_in(text, kind) & set(columns.values()):
             continue
         for one, header in product(said, columns):
-            if _is_about(one, header, text):
+            if _is_about(one, header, text) and not _is_of_another(one, header, columns[header]):
                 yield f"The text says {one.words}, but the column “{header}” says something else."
                 break
 
@@ -149,6 +151,18 @@ def _is_about(said: _Said, header: str, text: str) -> bool:
         return True
     others = set(_offer_said.findall(sentence)) - set(column.split())
     return not others and (is_named or bool(_own_day_said.search(sentence)))
+
+
+def _is_of_another(said: _Said, header: str, value: object) -> bool:
+    """Whether a price is of another thing than a column such as "Price", which does not tell what it is the price of.
+
+    The price of an oil change is far from that of a car. A missing or misplaced point does not make it another price.
+    """
+    price = _read_price(said.words)
+    if price is None or not isinstance(value, Decimal) or set(header_words(header).split()) - _SAYS_NOTHING:
+        return False
+    digits = {re.sub(r"\D", "", f"{one:.2f}").strip("0") for one in (price, value)}
+    return len(digits) > 1 and not value / _FAR <= price <= value * _FAR
 
 
 @lru_cache(maxsize=256)

@@ -17,15 +17,17 @@ from jinja2 import DictLoader, Template, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 
-from batchsend.errors import RowProblem, TemplateError
+from batchsend.errors import ExtensionError, RowProblem, Sentence, TemplateError
 from batchsend.lists.headers import ColumnIndex
 from batchsend.messages.environment import BlankCell, BlankCellError, BoundedEnvironment, blank_cell
 from batchsend.messages.limits import RefusedError, joined, reset_budget
-from batchsend.messages.template_check import Findings, check, read
+from batchsend.messages.template_check import Findings, check
+from batchsend.messages.template_files import read
 from batchsend.messages.template_mistakes import ROW, plain_message
 from batchsend.statuses import Code
 
 __all__ = ["IS_BLANK", "MessageTemplate", "RowProblem"]
+
 
 #: What follows the header of a blank cell in the problem of a row.
 IS_BLANK = " is blank"
@@ -42,7 +44,7 @@ class MessageTemplate:
     variables: Mapping[str, int]
     #: The texts that the template and all included files have outside and inside of tags.
     constants: tuple[str, ...]
-    #: A digest of the template and all included files; it changes whenever the texts could.
+    #: A digest of the template, all included files and packages of filters; it changes whenever the texts could.
     source_sha256: str
 
     def __init__(self, path: Path, template: Template, columns: ColumnIndex, findings: Findings) -> None:
@@ -50,7 +52,7 @@ class MessageTemplate:
         self.uses = frozenset(findings.uses)
         self.variables = dict(findings.variables)
         self.constants = tuple(dict.fromkeys(findings.constants))
-        self.source_sha256 = _fingerprint(path.name, findings.sources)
+        self.source_sha256 = _fingerprint(path.name, findings.sources, findings.packages)
         self._template = template
         self._columns = columns
         self._globals = dict(template.environment.globals)
@@ -91,7 +93,8 @@ class MessageTemplate:
         """The text of one row, not yet normalized. `values` are its cells in the order of the columns; '' is blank.
 
         Raises `RowProblem`: MISSING_VALUE if a blank would be printed; TEMPLATE_ERROR if rendering fails, takes more
-        than 2 seconds or produces more than 100,000 characters.
+        than 2 seconds or produces more than 100,000 characters. Raises `TemplateError` if the filter of a package
+        hangs.
         """
         variables = self._globals.copy()
         for name, index, blank in self._variables:
@@ -101,6 +104,11 @@ class MessageTemplate:
         reset_budget()
         try:
             return joined(self._template.root_render_func(self._context(variables)))
+        except ExtensionError as error:
+            where = self._where(error.__traceback__)
+            raise TemplateError(
+                self.path, Sentence(f"{where}: {error}", f"{where}: {error.on_page}")
+            ) from error
         except Exception as error:  # noqa: BLE001 - any error of a template is a problem of the row
             raise self._problem(error) from None
 
@@ -157,11 +165,13 @@ def _blank(header: str) -> BlankCell:
     return blank_cell(f"{header}{IS_BLANK}")
 
 
-def _fingerprint(main: str, sources: dict[str, str]) -> str:
+def _fingerprint(main: str, sources: dict[str, str], packages: set[str]) -> str:
     others = sorted(name for name in sources if name != main)
     digest = hashlib.sha256(sources[main].encode())
     for name in others:
         digest.update(f"\0{name}\0{sources[name]}".encode())
+    for package in sorted(packages):
+        digest.update(f"\0\0{package}".encode())
     return digest.hexdigest()
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
-from jinja2.loaders import split_template_path
+from jinja2 import TemplateSyntaxError, meta, nodes
 
-from batchsend.errors import FilterProblem, Sentence, page_words
+from batchsend.errors import ExtensionError, FilterProblem, Sentence, page_words
 from batchsend.lists.headers import ColumnIndex, nearest, variable_name
 from batchsend.messages.environment import BoundedEnvironment
+from batchsend.messages.template_files import inside, nearest_name, read_inside
 from batchsend.messages.template_mistakes import (
     ROW,
     mistakes,
@@ -24,10 +24,7 @@ from batchsend.messages.template_mistakes import (
     reference_to,
     with_columns,
 )
-from batchsend.utils.near_files import nearest_file
-from batchsend.utils.protected_files import refusal
 
-_MAX_BYTES = 1_000_000
 _NAMES_SHOWN = 12
 #: Jinja's tests that no text passes.
 _TESTS_OF_TYPES: Mapping[str, str] = {
@@ -37,8 +34,11 @@ _TESTS_OF_TYPES: Mapping[str, str] = {
 }
 #: Values that each filter can print with any valid arguments.
 _SAMPLES = {"date": "2026-12-31 09:30:00", "money": "1"}
-#: Usual endings of templates; any other will do.
-_ENDINGS = (".txt", ".j2", ".jinja", ".tmpl", ".template", ".text", ".md")
+#: Another reason for an unknown filter: after the most similar one, and alone.
+_MISSING_PACKAGE = (
+    ", or is a package missing here",
+    "; if a package adds it, install the package on this computer",
+)
 
 
 @dataclass
@@ -55,6 +55,7 @@ class Findings:
     variables: dict[str, int] = field(default_factory=dict)
     uses: set[int] = field(default_factory=set)
     constants: list[str] = field(default_factory=list)  #: texts of the files, also those in tags
+    packages: set[str] = field(default_factory=set)  #: those whose filters are used, with their versions
     needs_row: bool = False
 
 
@@ -65,33 +66,6 @@ class _Visit:
     name: str
     with_row: bool
     inherited: frozenset[str]
-
-
-def read(path: Path) -> tuple[bytes, str | None]:
-    """The file's bytes, and the problem that prevents its use as a template, if any."""
-    if (why := refusal(path)) is not None:
-        return b"", f"{why}; name another file"
-    try:
-        if not path.is_file():
-            return b"", "this is not a file" if path.exists() else _no_such_file(path)
-        if path.stat().st_size > _MAX_BYTES:
-            return b"", f"the file is too large for a template: it has more than {_MAX_BYTES:,} bytes"
-        content = path.read_bytes()
-    except OSError as error:
-        return b"", f"the file cannot be read: {error.strerror}"
-    if content.startswith((b"PK\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0")):
-        return b"", "this is a word processor document; save it as plain text in UTF-8"
-    try:
-        content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return b"", f"line {line}: the file is not in UTF-8; save it as plain text in UTF-8"
-    return content, None
-
-
-def _no_such_file(path: Path) -> str:
-    near = nearest_file(path, _ENDINGS)
-    return f"there is no such file; did you mean {near}?" if near else "there is no such file"
 
 
 def check(
@@ -156,6 +130,8 @@ class _FileCheck:
         self.problems.append((line, text))
 
     def _check_functions(self, tree: nodes.Template) -> None:
+        for used in tree.find_all(nodes.Filter):
+            self._find_in_packages(used)
         for node in tree.find_all((nodes.Filter, nodes.Test)):
             kind, known = (
                 ("filter", self.environment.filters)
@@ -164,7 +140,8 @@ class _FileCheck:
             )
             if node.name not in known:
                 close = nearest(node.name, [name for name in known if name[0].isalpha()])
-                hint = f"; did you mean `{close}`?" if close else ""
+                missing = ("", "") if kind == "test" else _MISSING_PACKAGE
+                hint = f"; did you mean `{close}`{missing[0]}?" if close else missing[1]
                 self._problem(node.lineno, f"there is no {kind} `{node.name}`{hint}")
                 # Jinja would stop at an unknown name and hide later problems.
                 node.name = "string"
@@ -174,6 +151,17 @@ class _FileCheck:
                 )
             elif isinstance(node, nodes.Filter) and node.name in _SAMPLES:
                 self._try_filter(node)
+
+    def _find_in_packages(self, node: nodes.Filter) -> None:
+        """Adds the filter of an installed package to the environment."""
+        try:
+            package = self.environment.add_filter_of_package(node.name)
+        except ExtensionError as error:
+            self._problem(node.lineno, Sentence(str(error), error.on_page))
+            node.name = "string"
+            return
+        if package is not None:
+            self.findings.packages.add(package)
 
     def _try_filter(self, node: nodes.Filter) -> None:
         """Reports a pattern, locale or currency that is wrong for every row."""
@@ -312,49 +300,22 @@ class _FileCheck:
         for name in names:
             if name in self.findings.sources:
                 return name
-            path = _inside(self.folder, name)
+            path = inside(self.folder, name)
             if path is not None and not path.exists():
                 continue
-            content, problem = _read_inside(self.folder, path)
+            content, problem = read_inside(self.folder, path)
             if problem is not None:
                 self._problem(line, f"`{name}` cannot be used: {problem}")
                 return None
             self.findings.sources[name] = content.decode("utf-8-sig")
             return name
         if not optional:
-            near = _nearest_name(self.folder, names[-1])
+            near = nearest_name(self.folder, names[-1])
             hint = f"; did you mean `{near}`?" if near else ""
             self._problem(
                 line, f"`{names[-1]}` cannot be used: there is no such file in the template's folder{hint}"
             )
         return None
-
-
-def _nearest_name(folder: Path, name: str) -> str | None:
-    """The name that a template may use for the file of `folder` that is most like `name`."""
-    path = _inside(folder, name)
-    near = nearest_file(path, _ENDINGS) if path is not None else None
-    if near is None or not near.resolve().is_relative_to(folder.resolve()):
-        return None
-    return near.resolve().relative_to(folder.resolve()).as_posix()
-
-
-def _inside(folder: Path, name: str) -> Path | None:
-    """The file `name` of `folder`, or None if `..`, a root, a drive or a link leads elsewhere."""
-    try:
-        path = folder.joinpath(*split_template_path(name)).resolve()
-    except (TemplateNotFound, OSError, ValueError):
-        return None
-    return path if path.is_relative_to(folder.resolve()) else None
-
-
-def _read_inside(folder: Path, path: Path | None) -> tuple[bytes, str | None]:
-    """As `read`, for a path from `_inside`."""
-    if path is None:
-        return b"", "it is not in the template's folder"
-    if (why := refusal(path, folder)) is not None:
-        return b"", why
-    return read(path)
 
 
 def _file_names(node: nodes.Expr) -> list[str] | None:

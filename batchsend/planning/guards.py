@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from batchsend.campaigns.tables import Guards
+from batchsend.campaigns.guards_table import Guards
 from batchsend.errors import page_words
 from batchsend.lists.newest import FAR_AHEAD, FROM_THE_FUTURE
 from batchsend.utils.wording import text_count, time_span

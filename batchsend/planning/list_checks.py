@@ -176,14 +176,20 @@ def remarks_on_columns(
     """
     headers, frame = list(frame.columns), frame.iloc[:_ROWS]
     if customer is not None and look_like_dms_numbers(frame.iloc[:, customer]):
-        yield (
-            f'The ids in "{headers[customer]}" look like DMS numbers, not myKaarma ids. If they are, myKaarma '
-            "refuses the texts: use a column with myKaarma's ids."
-        )
+        yield _dms_numbers(headers[customer])
     if phones := unused_phone_columns(frame, used, region):
         yield _unused_phones(phones, None if phone is None else headers[phone])
     if consents := unused_consent_columns(frame, used):
         yield _unused_consent(consents)
+
+
+def _dms_numbers(header: str) -> str:
+    seem = f'The ids in "{header}" look like DMS numbers, not myKaarma ids. If they are, myKaarma refuses the texts.'
+    return Sentence(
+        f'{seem} Use a column with myKaarma\'s ids, or have them looked up: lookup = {{ customer_key = "{header}" }} '
+        f"instead of customer_uuid under [columns].",
+        f"{seem} Choose a column with myKaarma’s ids under Columns, or look the customers up on the page List.",
+    )
 
 
 def _unused_phones(phones: list[str], chosen: str | None) -> str:

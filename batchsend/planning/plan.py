@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -44,6 +43,7 @@ from batchsend.planning.waiting import (
     rows_without_hours,
     waiting_until,
 )
+from batchsend.utils.files import temporary_folder
 from batchsend.utils.progress import step
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
 
@@ -147,7 +147,7 @@ def make_plan(request: PlanRequest, ledger: Ledger | None) -> Iterator[Plan]:
 
     Raises `BatchsendError` if the list, a template or the campaign cannot be used as a whole.
     """
-    with loaded_objects_frozen(), TemporaryDirectory(prefix="batchsend-") as folder:
+    with loaded_objects_frozen(), temporary_folder() as folder:
         scratch = scratch_ledger(Path(folder))
         try:
             yield _plan(request, ledger, scratch)

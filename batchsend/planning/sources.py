@@ -25,6 +25,7 @@ from batchsend.messages.template_choice import TemplateChoice
 from batchsend.planning.columns import Roles, find_columns
 from batchsend.planning.lookup_columns import CustomerLookup
 from batchsend.planning.suppression import Suppression, load_suppression
+from batchsend.planning.text_lint import package_rules_of
 from batchsend.settings import LIST_DATABASE, load_settings
 from batchsend.utils.extensions import Extension, Point, find
 from batchsend.utils.files import current_folder
@@ -53,6 +54,7 @@ class Sources:
 def read_sources(campaign: Campaign) -> Sources:
     """Opens list, template and suppression files. Raises all their problems in one `BatchsendError`."""
     problems = _Problems()
+    problems.attempt(lambda: package_rules_of(campaign))
     customers = problems.attempt(lambda: open_campaign_list(campaign, campaign.list))
     recipients = campaign.recipients
     suppression = problems.attempt(lambda: load_suppression(recipients.suppress, recipients.default_region))

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pandas as pd
 
 from batchsend.campaigns.campaign import Campaign
+from batchsend.errors import CampaignError
 from batchsend.messages.lint import RULES, Finding, LintContext, lint, name_columns, sender_of
 from batchsend.messages.lint_values import compared_columns, has_values
+from batchsend.messages.package_rules import findings_of, package_rules
 from batchsend.messages.template import MessageTemplate
 from batchsend.messages.template_choice import TemplateChoice
+from batchsend.utils.extensions import Extension, Point, names
 
 #: Rows kept of each finding, and named in a sentence.
 _ROWS_KEPT, _ROWS_NAMED = 20, 8
@@ -29,13 +32,17 @@ _BLANKS = 6
 
 
 class LintFinding(NamedTuple):
-    """What is wrong with some texts of a plan. `rule`: its name; `rows`: the first rows of the list that have it."""
+    """What is wrong with some texts of a plan. `rule`: its name; `rows`: the first rows of the list that have it.
+
+    `title`: the rule's.
+    """
 
     rule: str
     sentence: str
     advice: str
     texts: int
     rows: tuple[int, ...]
+    title: str
 
     @property
     def words(self) -> str:
@@ -45,7 +52,7 @@ class LintFinding(NamedTuple):
     @property
     def unquoted(self) -> str:
         """The same without a word of the texts, for logs and notices: `A word twice (doubled_word): row 7.`"""
-        return f"{RULES[self.rule].title} ({self.rule}): {self.where}."
+        return f"{self.title} ({self.rule}): {self.where}."
 
     @property
     def where(self) -> str:
@@ -76,9 +83,37 @@ def lint_context(campaign: Campaign) -> LintContext:
 
 
 def rules_of(campaign: Campaign) -> frozenset[str]:
-    """The names of the rules that a campaign keeps."""
+    """The names of our rules that a campaign keeps."""
     guards = campaign.guards
     return frozenset() if guards.lint == "off" else frozenset(RULES) - set(guards.lint_ignore)
+
+
+def package_rules_of(campaign: Campaign) -> list[Extension]:
+    """The rules of installed packages that a campaign keeps.
+
+    Raises `ExtensionError` if one cannot be used, and `CampaignError` if an ignored rule does not exist.
+    """
+    guards = campaign.guards
+    known = {*RULES, *names(Point.LINT_RULE)}
+    if unknown := [name for name in guards.lint_ignore if name not in known]:
+        raise CampaignError(
+            campaign.path,
+            f"`guards.lint_ignore`: there is no rule {unknown[0]}, and no package that adds one of this name is "
+            "installed on this computer. Install it, or take the name out.",
+        )
+    return [] if guards.lint == "off" else package_rules(guards.lint_ignore)
+
+
+def package_findings(
+    rules: Iterable[Extension], context: LintContext, headers: Sequence[str], rows: pd.DataFrame
+) -> list[tuple[int, Finding]]:
+    """What rules of packages find in texts, with their rows. `rows`: the list's cells, and `body`."""
+    cells = rows[list(range(len(headers)))].to_numpy().tolist()
+    texts = [
+        (row, body, replace(context, cells=dict(zip(headers, some, strict=True))))
+        for row, body, some in zip(rows.index.tolist(), rows["body"], cells, strict=True)
+    ]
+    return [found for rule in rules for found in findings_of(rule, texts)]
 
 
 class TextLint:
@@ -86,6 +121,7 @@ class TextLint:
 
     def __init__(self, campaign: Campaign, headers: Sequence[str], templates: TemplateChoice) -> None:
         self._rules = rules_of(campaign)
+        self._package_rules = package_rules_of(campaign)
         self._context = lint_context(campaign)
         self._templates = templates
         self._headers = headers
@@ -99,7 +135,12 @@ class TextLint:
 
         `rows`: the list's cells, and `body`; `chosen_by`: the column that chooses the template.
         """
-        if not self._rules or rows.empty:
+        if rows.empty:
+            return
+        if self._package_rules:
+            for row, finding in package_findings(self._package_rules, self._context, self._headers, rows):
+                self._note(row, finding)
+        if not self._rules:
             return
         for template, some in self._templates.of_rows(rows, chosen_by):
             parts = self._parts.setdefault(
@@ -126,15 +167,25 @@ class TextLint:
                     context.sender, context.opt_out_line, dict(zip(headers, values, strict=True))
                 )
             for finding in lint(body, context, rules):
-                found = self._found[finding]
-                found.texts += 1
-                if len(found.rows) < _ROWS_KEPT:
-                    found.rows.append(row)
+                self._note(row, finding)
+
+    def _note(self, row: int, finding: Finding) -> None:
+        found = self._found[finding]
+        found.texts += 1
+        if len(found.rows) < _ROWS_KEPT:
+            found.rows.append(row)
 
     def findings(self) -> tuple[LintFinding, ...]:
         """What was found, the most frequent first."""
         return tuple(
-            LintFinding(finding.rule, finding.sentence, finding.advice, found.texts, tuple(found.rows))
+            LintFinding(
+                finding.rule,
+                finding.sentence,
+                finding.advice,
+                found.texts,
+                tuple(found.rows),
+                finding.title,
+            )
             for finding, found in sorted(self._found.items(), key=lambda item: -item[1].texts)
         )
 

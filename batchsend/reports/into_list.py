@@ -24,7 +24,7 @@ from openpyxl.workbook.workbook import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
 from batchsend.campaigns.zones import zone_with_newest_rules
-from batchsend.errors import ListError, ResultsError
+from batchsend.errors import ListError, ResultsError, unreadable
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.runs import run_rows, starts_of
 from batchsend.lists.customer_list import CustomerList, ListOptions, open_list
@@ -45,8 +45,9 @@ from batchsend.reports.sheet_columns import (
     first_free_column,
     make_room,
 )
+from batchsend.reports.sheets.sheet import cell_text
 from batchsend.reports.table import REPLY_COLUMNS, Column, ResultRow, column
-from batchsend.reports.workbook import LINE_HEIGHT, cell_text, line_count
+from batchsend.reports.workbook import LINE_HEIGHT, line_count
 from batchsend.utils.protected_files import refusal
 
 #: Bytes of all sheets, unpacked: about 1.5 million cells. openpyxl needs 15 times as much memory, and a minute.
@@ -93,6 +94,8 @@ def find_list(ledger: Ledger, run: RunRecord) -> ListWorkbook:
         return _find_sheet(path, ledger, run, start["list_sha256"])
     except ListError as error:
         raise ResultsError(str(error)) from error
+    except OSError as error:
+        raise ResultsError(f"{path}: {unreadable(error)}") from error
 
 
 def _find_sheet(path: Path, ledger: Ledger, run: RunRecord, sha256: str) -> ListWorkbook:
@@ -301,6 +304,8 @@ def _reader(path: Path) -> Iterator[_Reader]:
         raise
     except ListError as error:
         raise ResultsError(str(error)) from error
+    except OSError as error:
+        raise ResultsError(f"{path}: {unreadable(error)}") from error
     except Exception as error:  # openpyxl raises any kind for a file that it does not understand
         raise ResultsError(
             f"{path}: the list cannot be copied: openpyxl, the library for it, does not understand the file "

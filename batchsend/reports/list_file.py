@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import csv
 import errno
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-
-from rustpy_xlsxwriter import Format, write_worksheets
 
 from batchsend.errors import ListError, ResultsError
 from batchsend.ledger.optouts import OptOut
 from batchsend.ledger.purged_phones import is_purged
 from batchsend.lists.customer_list import open_list
 from batchsend.lists.formula_guard import escape_formula
-from batchsend.reports.workbook import MAX_SHEET_ROWS, cell_text
+from batchsend.reports.sheets.sheet import MAX_SHEET_ROWS, Sheet
+from batchsend.reports.sheets.write import write_sheets
 from batchsend.utils.files import write_beside_open
 
 
 def _is_export(path: Path) -> bool:
-    """Whether this file has the headers of exported opt-outs, or is empty."""
+    """Whether this file has the headers of exported opt-outs, or is empty. Raises `ResultsError` if it is locked."""
     try:
         return not path.stat().st_size or open_list(path, rows_needed=False).headers == _OPT_OUT_HEADERS
-    except (OSError, ListError):
+    except ListError as error:
+        if isinstance(error.__cause__, OSError):  # as Excel keeps it on Windows
+            raise ResultsError(str(error)) from error
+        return False
+    except OSError:
         return False
 
 
@@ -44,14 +46,7 @@ def write_list(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]
 
 
 def _write_xlsx(path: Path, headers: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
-    names = [cell_text(header) for header in headers]
-    records = (dict(zip(names, map(cell_text, row), strict=True)) for row in _that_fit(rows))
-    write_worksheets(
-        [("List", records)],
-        os.fspath(path),
-        header_format={"List": Format().set_bold()},
-        freeze_panes={"List": {"row": 1}},
-    )
+    write_sheets(path, [Sheet("List", headers, _that_fit(rows), header_frozen=True)])
 
 
 def _that_fit(rows: Iterator[Sequence[str]]) -> Iterator[Sequence[str]]:

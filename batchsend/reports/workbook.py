@@ -1,28 +1,19 @@
-"""The results as an Excel workbook with the sheets `Summary`, `Results` and, if any row needs attention, `Problems`.
-
-Written by rustpy-xlsxwriter from generators of dicts: one row at a time is in memory, and a row takes a tenth of the
-time that the writers in pure Python need. Texts are stored as inline strings, so none becomes a formula, a link,
-a number or a date; characters that XML cannot hold are escaped as Office Open XML defines (`_x0001_`).
-"""
+"""The results as an Excel workbook: the sheets `Summary`, `Results` and, if any row needs attention, `Problems`."""
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rustpy_xlsxwriter import Format, write_worksheets
-
 from batchsend.reports.advice import advise
+from batchsend.reports.sheets.sheet import MAX_SHEET_ROWS, Sheet, Style, cell_text
+from batchsend.reports.sheets.write import write_sheets
 from batchsend.reports.table import (
     ANSWER_COLUMNS,
     FOLDED_COLUMNS,
@@ -37,14 +28,6 @@ from batchsend.reports.table import (
     our_columns,
     values,
 )
-from batchsend.utils.wording import storable
-
-#: Excel's limits; a cell is counted in UTF-16 code units.
-MAX_SHEET_ROWS = 1_048_576
-MAX_CELL_LENGTH = 32_767
-CUT_MARK = " [... cut: an Excel cell ends here]"
-
-Record = dict[str, Value]
 
 
 class _ProblemColumn(NamedTuple):
@@ -73,14 +56,8 @@ _PROBLEM_COLUMNS = (
     _as_problem("errorCodes"),
     _as_problem("message"),
 )
-#: The inner group is the API's answer. The library writes the depth of an outline only for nested groups, and Excel
-#: shows no `+` to unfold columns without it.
-_OUTLINE = {
-    "columns": [
-        {"from": FOLDED_COLUMNS[0].header, "to": FOLDED_COLUMNS[-1].header, "collapsed": True},
-        {"from": ANSWER_COLUMNS[0].header, "to": ANSWER_COLUMNS[-1].header},
-    ]
-}
+#: The inner group is the API's answer.
+_FOLDED = (FOLDED_COLUMNS, ANSWER_COLUMNS)
 #: Our columns with texts that may be all digits. The list's own columns are treated the same way.
 _DIGITS_AS_TEXT = frozenset({"phone", "message", "customerUUID", "reply"})
 _SUMMARY_WIDTHS = (40, 90)
@@ -89,100 +66,81 @@ LINE_HEIGHT = 15
 #: Rows after these get the height that the spreadsheet program chooses.
 _ROWS_WITH_HEIGHT = 10_000
 _PROBLEMS_COLOR = "#C00000"
-_ON_PAPER = {"landscape": True, "fit_to_pages": (1, 0)}
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    """The rows of one sheet, and its formats: its values for keywords of `write_worksheets`."""
-
-    records: Iterator[Record]
-    formats: Mapping[str, Any]
+_TITLE = Style(bold=True, size=16, color="#1F3864")
+_TABLE_HEADER = Style(bold=True, fill="#D9E2F3", underlined=True)
+_LABEL = Style(vertical="top")
+_VALUE = Style(wraps=True, left=True, vertical="top", number_format="#,##0")
 
 
 def write_xlsx(path: Path, source: ResultsSource) -> None:
-    """Writes the workbook over `path`, which exists.
-
-    Raises `OSError` where a disk is full or fails. The library panics if there is no room for its temporary
-    files, and raises `RuntimeError` for other faults; both become an `OSError` here.
-    """
-    room = _Room(path.parent)
-    sheets = {"Summary": _summary(source.summary), **_results(source, room), **_problems(source, room)}
-    keywords = sorted({keyword for sheet in sheets.values() for keyword in sheet.formats})
-    formats: dict[str, Any] = {
-        keyword: {name: sheet.formats[keyword] for name, sheet in sheets.items() if keyword in sheet.formats}
-        for keyword in keywords
-    }
-    try:
-        write_worksheets(
-            [(name, sheet.records) for name, sheet in sheets.items()], os.fspath(path), **formats
-        )
-    except BaseException as error:
-        if type(error) is RuntimeError or type(error).__name__ == "PanicException":
-            raise OSError(str(error)) from error
-        raise
+    """Writes the workbook over `path`, which exists. Raises `OSError` where a disk is full or fails."""
+    write_sheets(path, [_summary(source.summary), *_results(source), *_problems(source)])
 
 
-def _summary(lines: Sequence[tuple[str, Value]]) -> _Sheet:
+def _summary(lines: Sequence[tuple[str, Value]]) -> Sheet:
     """Label and value, one line each; the first heading is the title of the sheet."""
     title, body = ("Summary", lines)
     if lines and lines[0][1] is None:
         title, body = lines[0][0], lines[1:]
-    headings = {number: _heading() for number, (_, value) in enumerate(body, start=1) if value is None}
     heights = {
         number: 2 * LINE_HEIGHT if value is None else LINE_HEIGHT * line_count(str(value), _SUMMARY_WIDTHS[1])
         for number, (_, value) in enumerate(body, start=1)
     }
-    records = ({cell_text(title): cell_text(label), "": _cell(value)} for label, value in body)
-    formats = {
-        "header_format": Format().set_bold().set_font_size(16).set_font_color("#1F3864"),
-        "row_formats": headings,
-        "row_heights": {0: 2 * LINE_HEIGHT} | heights,
-        "column_widths": list(_SUMMARY_WIDTHS),
-        "column_formats": [
-            Format().set_align("top"),
-            Format().set_text_wrap().set_align("top").set_align("left").set_num_format("#,##0"),
-        ],
-        "sheet_view": {"gridlines": False},
-        "page_setup": _ON_PAPER,
-    }
-    return _Sheet(_never_empty(records, [cell_text(title), ""]), formats)
+    return Sheet(
+        name="Summary",
+        headers=[title, ""],
+        rows=iter(body),
+        row_count=len(body),
+        header_style=_TITLE,
+        column_widths=_SUMMARY_WIDTHS,
+        column_styles={0: _LABEL, 1: _VALUE},
+        heading_rows=[number for number, (_, value) in enumerate(body, start=1) if value is None],
+        row_heights={0: 2 * LINE_HEIGHT} | heights,
+        gridlines=False,
+        fits_paper=True,
+    )
 
 
-def _results(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
+def _results(source: ResultsSource) -> Iterator[Sheet]:
     width, replied = len(source.headers), source.replied
     headers = column_headers(map(cell_text, source.headers), replied=replied)
-    records = _records(headers, (values(row, width, replied=replied) for row in source.rows()), room)
-    formats = _table_formats(headers, our_columns(replied=replied)) | {
-        "column_formats": {"row": Format().set_align("left")},
-        "outline": _OUTLINE,
-    }
-    return _over_sheets("Results", headers, records, source.row_count, formats)
+    rows = (values(row, width, replied=replied) for row in source.rows())
+    table = Sheet(
+        name="Results",
+        rows=rows,
+        row_count=source.row_count,
+        column_styles={headers.index("row"): Style(left=True)},
+        folded=[(headers.index(group[0].header), headers.index(group[-1].header)) for group in _FOLDED],
+        **_as_table(headers, our_columns(replied=replied)),
+    )
+    return _over_sheets(table)
 
 
-def _problems(source: ResultsSource, room: _Room) -> dict[str, _Sheet]:
+def _problems(source: ResultsSource) -> Iterator[Sheet]:
     """The rows that need attention. The list's own columns follow ours and show who the customer is."""
     count, heights = _problem_heights(source.problems())
     if not count:
-        return {}
+        return iter(())
     width = len(source.headers)
     own = distinct_headers([one.header for one in _PROBLEM_COLUMNS], map(cell_text, source.headers))
     headers = [*(one.header for one in _PROBLEM_COLUMNS), *own]
     rows = (
         [*(one.value(row) for one in _PROBLEM_COLUMNS), *list_cells(row, width)] for row in source.problems()
     )
-    records = _records(headers, rows, room)
-    wrapped = Format().set_text_wrap().set_align("top")
-    formats = _table_formats(headers, _PROBLEM_COLUMNS) | {
-        "column_formats": {
-            **{header: Format().set_align("top") for header in headers},
-            "row": Format().set_align("top").set_align("left"),
-            **{one.header: wrapped for one in _PROBLEM_COLUMNS if one.wraps},
+    wraps = {number for number, one in enumerate(_PROBLEM_COLUMNS) if one.wraps}
+    table = Sheet(
+        name="Problems",
+        rows=rows,
+        row_count=count,
+        column_styles={
+            number: Style(vertical="top", wraps=number in wraps, left=header == "row")
+            for number, header in enumerate(headers)
         },
-        "row_heights": heights,
-        "sheet_view": {"tab_color": _PROBLEMS_COLOR},
-    }
-    return _over_sheets("Problems", headers, records, count, formats)
+        row_heights=heights,
+        tab_color=_PROBLEMS_COLOR,
+        **_as_table(headers, _PROBLEM_COLUMNS),
+    )
+    return _over_sheets(table)
 
 
 def _problem_heights(problems: Iterator[ResultRow]) -> tuple[int, dict[int, int]]:
@@ -201,108 +159,37 @@ def line_count(text: str, width: int) -> int:
     return max(1, len(textwrap.wrap(text, width)))
 
 
-def _table_formats(headers: Sequence[str], ours: Sequence[Column | _ProblemColumn]) -> dict[str, Any]:
+def _as_table(headers: Sequence[str], ours: Sequence[Column | _ProblemColumn]) -> dict[str, Any]:
+    """The fields of a sheet that is a table with these headers."""
     widths = {one.header: one.width for one in ours}
     return {
-        "freeze_panes": {"row": 1, "col": 0},
-        "autofilter": True,
-        "header_format": Format().set_bold().set_background_color("#D9E2F3").set_border_bottom("thin"),
+        "headers": headers,
+        "header_style": _TABLE_HEADER,
+        "header_frozen": True,
+        "filtered": True,
         "column_widths": [widths.get(header, min(max(len(header) + 4, 12), 30)) for header in headers],
-        # Without this Excel marks every phone and every id of digits with a green corner as "number stored as text".
-        "ignore_errors": [header for header in headers if header not in widths or header in _DIGITS_AS_TEXT],
-        "page_setup": _ON_PAPER | {"repeat_rows": 0},
+        "digits_as_text": [
+            number
+            for number, header in enumerate(headers)
+            if header not in widths or header in _DIGITS_AS_TEXT
+        ],
+        "fits_paper": True,
     }
 
 
-def _over_sheets(
-    name: str, headers: Sequence[str], records: Iterator[Record], count: int, formats: Mapping[str, Any]
-) -> dict[str, _Sheet]:
-    """`count` records as `name`, `name 2`, ...: the writer takes the sheets in this order, so one iterator does.
+def _over_sheets(table: Sheet) -> Iterator[Sheet]:
+    """A table with many rows as `name`, `name 2`, ...: sheets are written in order, so one iterator of rows does.
 
-    The last sheet takes all remaining rows, so that no row is missing if `count` is wrong.
+    The last sheet takes all remaining rows, so that no row is missing if `row_count` is wrong.
     """
     per_sheet = MAX_SHEET_ROWS - 1
-    sheet_count = max(1, -(-count // per_sheet))
-    sheets = {}
-    for number in range(1, sheet_count + 1):
-        part = records if number == sheet_count else islice(records, per_sheet)
-        title = name if number == 1 else f"{name} {number}"
-        sheets[title] = _Sheet(_never_empty(part, headers), formats)
-    return sheets
+    sheet_count = max(1, -(-table.row_count // per_sheet))
+    for number in range(1, sheet_count):
+        yield replace(_numbered(table, number), rows=islice(table.rows, per_sheet), row_count=per_sheet)
+    rest = table.row_count - (sheet_count - 1) * per_sheet
+    yield replace(_numbered(table, sheet_count), row_count=rest)
 
 
-def _never_empty(records: Iterator[Record], headers: Sequence[str]) -> Iterator[Record]:
-    """Adds an empty record if there is none: the writer takes the header row from the first record."""
-    first = next(records, None)
-    yield dict.fromkeys(headers) if first is None else first
-    yield from records
-
-
-def _records(headers: Sequence[str], rows: Iterator[Sequence[Value]], room: _Room) -> Iterator[Record]:
-    for row in rows:
-        text = "".join([value for value in row if value.__class__ is str])
-        room.take(len(text) + _Room.CELL * len(row))
-        # True for nearly every row; checking each cell would take as long as writing the row.
-        if text.isascii() and len(text) <= MAX_CELL_LENGTH:
-            yield dict(zip(headers, row, strict=True))
-        else:
-            yield dict(zip(headers, map(_cell, row), strict=True))
-    room.compress()
-
-
-def _cell(value: Value) -> Value:
-    return cell_text(value) if isinstance(value, str) else value
-
-
-def cell_text(text: str) -> str:
-    """`text` as a cell can hold it: half characters become U+FFFD; a long text is cut and marked."""
-    if text.isascii() and len(text) <= MAX_CELL_LENGTH:
-        return text
-    text = storable(text)
-    # A code unit is two bytes, and a character has at most two of them.
-    if 2 * len(text) > MAX_CELL_LENGTH:
-        units = text.encode("utf-16-le")
-        if len(units) > 2 * MAX_CELL_LENGTH:
-            kept = units[: 2 * (MAX_CELL_LENGTH - len(CUT_MARK))]
-            return kept.decode("utf-16-le", errors="ignore") + CUT_MARK
-    return text
-
-
-def _heading() -> Format:
-    return Format().set_bold().set_font_size(12).set_border_bottom("thin").set_align("bottom")
-
-
-class _Room:
-    """Notices a full disk before the library does, which would print a crash report on the terminal.
-
-    While rows are written, files in the system's temporary folder grow; the workbook is compressed into its folder at
-    the end.
-    """
-
-    STRIDE = 256 * 1024
-    RESERVE = 2 * 1024 * 1024
-    #: Bytes that a cell takes besides its text.
-    CELL = 40
-    #: Rows of texts shrink to a fifth or less.
-    COMPRESSION = 5
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._written = 0
-        self._checked_until = 0
-
-    def take(self, size: int) -> None:
-        """Checks that there is room for a row of `size` bytes. Raises `OSError` (`ENOSPC`)."""
-        if self._written >= self._checked_until:
-            self._checked_until = self._written + self.STRIDE
-            _require(Path(tempfile.gettempdir()), self.RESERVE)
-        self._written += size
-
-    def compress(self) -> None:
-        """Checks that there is room for the workbook with all rows. Raises `OSError` (`ENOSPC`)."""
-        _require(self._folder, self._written // self.COMPRESSION)
-
-
-def _require(folder: Path, size: int) -> None:
-    if shutil.disk_usage(folder).free < size:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder))
+def _numbered(table: Sheet, number: int) -> Sheet:
+    """The sheet with this number. The heights are those of the first sheet's rows."""
+    return table if number == 1 else replace(table, name=f"{table.name} {number}", row_heights={})

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from batchsend.campaigns import file as campaign_file
@@ -31,7 +30,7 @@ from batchsend.reports.run_results import PlanResults
 from batchsend.runs.report import Report
 from batchsend.runs.start import Start, StartOptions, planned
 from batchsend.settings import load_settings
-from batchsend.utils.files import current_folder
+from batchsend.utils.files import current_folder, temporary_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +83,7 @@ def preview(
 
     `customers` is the list, instead of the campaign's. Raises `BatchsendError`.
     """
-    with TemporaryDirectory(prefix="batchsend-") as folder:
+    with temporary_folder() as folder:
         if customers is not None:
             campaign = _with_list(campaign, customers, Path(folder) / "DataFrame")
         with planned(prepare(campaign, StartOptions(limit=limit), ledger=ledger)) as plan:

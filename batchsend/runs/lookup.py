@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import make_url
 
+from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, LedgerError
 from batchsend.ledger.ledger import CampaignRecord, Ledger, RunRecord
@@ -105,6 +106,15 @@ def _may_exist(url: str) -> bool:
         return Path(parsed.database or "").exists()
     except PermissionError:
         return True
+
+
+def campaign_of(run: RunRecord) -> Campaign | None:
+    """The campaign of a run as its file says now; `None` if that is gone, cannot be read or is another campaign's."""
+    try:
+        campaign = load_campaign(Path(run.about["file"]))
+    except BatchsendError:
+        return None
+    return campaign if run.about["campaign"] in (campaign.name, campaign.formerly) else None
 
 
 def is_running(found: Found) -> bool:

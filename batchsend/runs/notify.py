@@ -11,23 +11,25 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.tables import Notify
-from batchsend.errors import BatchsendError, DeclinedError
+from batchsend.errors import BatchsendError, DeclinedError, ExtensionError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.runs import code_counts
+from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.runs import code_counts, note_undelivered
 from batchsend.reports.advice import advise
 from batchsend.runs.report import Report, tally_of, what_next
 from batchsend.settings import SMTP_URL, load_settings
 from batchsend.statuses import NEEDS_YOU
+from batchsend.utils.extensions import ASK_AUTHOR, Point, needed, running
 from batchsend.utils.net import is_this_machine
 from batchsend.utils.signals import handling_signals
 from batchsend.utils.wording import row_count
@@ -61,6 +63,16 @@ class Notice:
     def text(self) -> str:
         """Title and lines as plain text."""
         return "\n".join((self.title, *self.lines))
+
+
+class Notifier(Protocol):
+    """Tells people how a start ended. Packages add one by an entry point of `Point.NOTIFIER`.
+
+    `address`: what `[notify]` says for this notifier, such as a channel. Raises `BatchsendError` with a sentence if
+    the notice cannot be delivered.
+    """
+
+    def __call__(self, notice: Notice, address: str, /) -> None: ...
 
 
 def notice_of(campaign: str, report: Report) -> Notice:
@@ -110,6 +122,10 @@ def told(start: Start, report: Report) -> Report:
     if report.workers is not None:  # the workers tell it at the end
         return report
     problems = _tell_in_peace(start, notice_of(start.campaign.name, report))
+    if problems and report.run_id is not None:
+        # For the console's page. The command prints them.
+        with suppress(BatchsendError), closing(open_ledger(start.ledger_url)) as ledger:
+            note_undelivered(ledger, report.run_id, problems)
     return replace(report, undelivered_notices=tuple(problems)) if problems else report
 
 
@@ -157,7 +173,7 @@ def tell(campaign: Campaign, smtp_url: str | None, notice: Notice) -> list[str]:
     """Delivers a notice as the campaign wants it. Returns a sentence for each that could not be delivered."""
     notify = campaign.notify
     is_wanted = notify.when == "always" or notice.needs_attention
-    if not is_wanted or (notify.url is None and not notify.email):
+    if not is_wanted or (notify.url is None and not notify.email and not notify.notifiers):
         return []
     problems: list[str] = []
     # No time-out of a library covers names that are not resolved, or a server that answers byte by byte.
@@ -175,6 +191,9 @@ def _delivered(notify: Notify, smtp_url: str | None, notice: Notice) -> Iterator
         yield f"The notice to {urlsplit(notify.url).hostname} was not delivered: {problem}"
     if notify.email and (problem := _mail(notify.email, smtp_url, notice)) is not None:
         yield f"The notice by e-mail was not delivered: {problem}"
+    for name, address in notify.notifiers.items():
+        if (problem := _hand_over(name, address, notice)) is not None:
+            yield f"The notice by {name} was not delivered: {problem}"
 
 
 # --- how
@@ -272,6 +291,23 @@ def _mailed(recipients: Sequence[str], smtp_url: str, notice: Notice) -> None:
         refused = server.send_message(mail)
     if refused:
         raise _MailError(f"the mail server refused {', '.join(refused)}.")
+
+
+def _hand_over(name: str, address: str, notice: Notice) -> str | None:
+    """Gives the notice to the notifier of an installed package. Returns what went wrong."""
+
+    def notify(function: Callable[[Notice, str], object]) -> object:
+        return function(notice, address)
+
+    try:
+        notifier = needed(Point.NOTIFIER, name)
+        with running(notifier, _TIMEOUT) as call:
+            answer = call(notify)
+        if answer is not None:
+            raise notifier.error(f"gave {type(answer).__name__}, and it has to give nothing. {ASK_AUTHOR}")
+    except ExtensionError as error:
+        return str(error)
+    return None
 
 
 def _kind(error: Exception) -> str:

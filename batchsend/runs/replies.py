@@ -19,8 +19,8 @@ from batchsend.messages.stop_words import Meaning, meaning_of
 from batchsend.mykaarma.conversation import ConversationClient, ConversationQuery, oldest
 from batchsend.mykaarma.reading import NotRead
 from batchsend.mykaarma.replies import CustomerText, customer_text
-from batchsend.runs.lookup import Found
-from batchsend.runs.settle import Ask, access_of, asking_patiently, campaign_of, pages_of
+from batchsend.runs.lookup import Found, campaign_of
+from batchsend.runs.settle import Ask, access_of, asking_patiently, pages_of
 from batchsend.utils.timestamps import from_text, now
 
 #: The most pages of one conversation that are read.
@@ -34,26 +34,29 @@ class Poll:
     """What was asked of `wanted` conversations.
 
     `asked`: how many were read; `unread`: why others were not, or not to their end -> how many; `undated`: how many
-    replies had no readable time and were left out; `elsewhere`: the new replies to texts of other runs; `stopped`:
-    why it ended early.
+    replies had no readable time and were left out; `new`: the replies that were not known before; `elsewhere`: those
+    of them that answer texts of other runs; `stopped`: why it ended early.
     """
 
     wanted: int = 0
     asked: int = 0
     unread: Counter[str] = field(default_factory=Counter)
     undated: int = 0
+    new: list[StoredReply] = field(default_factory=list)
     elsewhere: list[StoredReply] = field(default_factory=list)
     stopped: str | None = None
 
 
-def poll_replies(found: Found) -> Poll:
+def poll_replies(found: Found, tell: Callable[[Poll], object] = lambda _poll: None) -> Poll:
     """Records the replies of all customers whom these runs texted in the last 30 days.
+
+    `tell` gets what was asked until then, after each conversation.
 
     Raises `BatchsendError` if it cannot ask at all. A refusal ends it early; what was found until then is recorded.
     """
     credentials = access_of(found)
     wanted = texted_since(found.ledger, found.run_ids, now() - ANSWERED_WITHIN)
-    campaign, poll = campaign_of(found), Poll(len(wanted))
+    campaign, poll = campaign_of(found.run), Poll(len(wanted))
     rate = campaign.sending.rate if campaign is not None else _DEFAULT_RATE
     timeout = float(campaign.sending.timeout) if campaign is not None else _DEFAULT_TIMEOUT
     record = partial(_record, found, poll)
@@ -63,6 +66,7 @@ def poll_replies(found: Found) -> Poll:
             ask = asking_patiently(client, rate)
             for query, sent_at in wanted:
                 await _read(ask, query, from_text(sent_at) - CLOCK_BEHIND, record, poll)
+                tell(poll)
 
     try:
         if wanted:
@@ -114,4 +118,5 @@ def _record(found: Found, poll: Poll, texts: Sequence[CustomerText]) -> None:
         recorded = record_replies(connection, texts, now(), found.campaign.base_url)
     if recorded.new:
         stored = replies_with(found.ledger, recorded.new)
+        poll.new += stored
         poll.elsewhere += (reply for reply in stored if reply.run_id not in found.run_ids)

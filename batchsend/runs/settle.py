@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError, SettingsError, StoppedError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
@@ -33,7 +32,7 @@ from batchsend.mykaarma.protocol import Refused, RetryLater, attributes_of
 from batchsend.mykaarma.reading import NotRead
 from batchsend.mykaarma.settlement import RequestFacts, UnknownText, time_to_read
 from batchsend.planning.plan import PlanRequest
-from batchsend.runs.lookup import Found
+from batchsend.runs.lookup import Found, campaign_of
 from batchsend.sending.locks import settling_lock
 from batchsend.sending.pacing import backoff, bucket
 from batchsend.settings import Credentials, load_settings, require_credentials
@@ -103,7 +102,7 @@ def settle_run(found: Found) -> Settlement:
     record, credentials = found.campaign, access_of(found)
     with settling_lock(found.ledger, record.name, record.base_url) as held:
         return look_for_texts(
-            found.ledger, found.run.id, record.base_url, credentials, campaign_of(found), held
+            found.ledger, found.run.id, record.base_url, credentials, campaign_of(found.run), held
         )
 
 
@@ -121,15 +120,6 @@ def access_of(found: Found) -> Credentials:
             "looked for. Ask the person who looks after batchsend.",
         )
     return require_credentials(settings)
-
-
-def campaign_of(found: Found) -> Campaign | None:
-    """The campaign file of a run, if it is still there and can be read."""
-    path = Path(found.run.about["file"])
-    try:
-        return load_campaign(path) if path.is_file() else None
-    except BatchsendError:
-        return None
 
 
 def look_for_texts(

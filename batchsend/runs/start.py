@@ -12,7 +12,14 @@ from pathlib import Path
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.campaigns.types import SAMPLE_ID, is_pattern
-from batchsend.errors import BatchsendError, CampaignError, DeclinedError, GuardError, Sentence
+from batchsend.errors import (
+    BatchsendError,
+    CampaignError,
+    DeclinedError,
+    ExtensionError,
+    GuardError,
+    Sentence,
+)
 from batchsend.ledger.ledger import StartRecord
 from batchsend.ledger.opening import check_ledger_place, ledger_name, open_for_reading
 from batchsend.ledger.runs import recorded_codes
@@ -24,6 +31,7 @@ from batchsend.reports.output_files import check_output, inputs_of, refuse_input
 from batchsend.reports.results_file import check_writable
 from batchsend.settings import Settings, os_user
 from batchsend.statuses import Status
+from batchsend.utils.extensions import Point, needed
 from batchsend.utils.timestamps import now
 from batchsend.utils.version import __version__
 from batchsend.utils.wording import row_count, text_count
@@ -93,6 +101,8 @@ def plan_request(start: Start, on_wait: OnWait, *, rehearsal: bool = False) -> P
     Raises `BatchsendError` if the list or `--resend` cannot be used.
     """
     options = start.options
+    for name in start.campaign.notify.notifiers:
+        _check_notifier(start.campaign, name)
     if options.resend is not None:
         check_resend(options.resend, partial(_recorded_codes, start.ledger_url))
     _wait_for_files(start.campaign, on_wait)
@@ -108,6 +118,13 @@ def plan_request(start: Start, on_wait: OnWait, *, rehearsal: bool = False) -> P
         results={run: results_path(start.campaign, run) for run in reported_runs(start.campaign)},
         look_up=_look_up(start, on_wait, rehearsal=rehearsal),
     )
+
+
+def _check_notifier(campaign: Campaign, name: str) -> None:
+    try:
+        needed(Point.NOTIFIER, name)
+    except ExtensionError as error:
+        raise CampaignError(campaign.path, f"`notify.notifiers`: {error}") from error
 
 
 def _look_up(start: Start, on_wait: OnWait, *, rehearsal: bool) -> LookUp | None:

@@ -6,16 +6,15 @@ Labels are campaign names, hosts of APIs, statuses and codes: nothing about a pe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from batchsend.ledger.figures import LedgerFigures, Sender
 from batchsend.statuses import Status
 from batchsend.utils.timestamps import from_text
 from batchsend.utils.version import __version__
-
-if TYPE_CHECKING:
-    from prometheus_client.core import GaugeMetricFamily
 
 #: What each metric means. Every name gets the prefix `batchsend_`.
 DESCRIPTIONS = {
@@ -50,32 +49,22 @@ class Sample(NamedTuple):
 
 
 def exposition(samples: Iterable[Sample]) -> bytes:
-    """The samples in Prometheus' text format."""
-    from prometheus_client import CollectorRegistry, generate_latest
+    """The samples in Prometheus' text format. Those of one metric stand together."""
+    lines = []
+    in_order = sorted(samples, key=attrgetter("name"))
+    for name, same in groupby(in_order, key=attrgetter("name")):
+        lines += [f"# HELP batchsend_{name} {DESCRIPTIONS[name]}", f"# TYPE batchsend_{name} gauge"]
+        lines += map(_line, same)
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Samples(samples))
-    return generate_latest(registry)
+
+def _line(sample: Sample) -> str:
+    labels = ",".join(f'{label}="{_escaped(value)}"' for label, value in sorted(sample.labels))
+    return f"batchsend_{sample.name}{f'{{{labels}}}' if labels else ''} {float(sample.value)}"
 
 
-class _Samples:
-    def __init__(self, samples: Iterable[Sample]) -> None:
-        self._samples = samples
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        from prometheus_client.core import GaugeMetricFamily
-
-        families: dict[str, GaugeMetricFamily] = {}
-        for sample in self._samples:
-            family = families.get(sample.name)
-            if family is None:
-                labels = [label for label, _ in sample.labels]
-                family = GaugeMetricFamily(
-                    f"batchsend_{sample.name}", DESCRIPTIONS[sample.name], labels=labels
-                )
-                families[sample.name] = family
-            family.add_metric([value for _, value in sample.labels], sample.value)
-        yield from families.values()
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 def service_samples(service: str, heartbeat: float, *, healthy: bool) -> list[Sample]:

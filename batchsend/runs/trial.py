@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -37,6 +36,7 @@ from batchsend.sending.run_settings import RunSettings
 from batchsend.sending.stopping import Ending
 from batchsend.settings import require_credentials
 from batchsend.statuses import Code, Status
+from batchsend.utils.files import temporary_folder
 from batchsend.utils.signals import holding_signals
 from batchsend.utils.timestamps import for_people, now
 
@@ -172,7 +172,7 @@ def _refuse_text_in_question(start: Start, trial: Trial) -> None:
 
 async def _send(trial: Trial, api: Api | None, listener: Listener) -> TrialReport:
     """Sends as a run does, from a throw-away ledger with one row. `api` is `None` for the sandbox."""
-    with TemporaryDirectory(prefix="batchsend-") as folder, closing(scratch_ledger(Path(folder))) as ledger:
+    with temporary_folder() as folder, closing(scratch_ledger(Path(folder))) as ledger:
         with ledger.write() as connection:
             connection.execute(insert(messages), _message(trial))
         outbox = Outbox(ledger, SCRATCH_RUN, 0, uuid.uuid4().hex)

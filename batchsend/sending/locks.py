@@ -209,6 +209,10 @@ def all_campaigns_locked(ledger: Ledger) -> Iterator[Held]:
             column["name"] == leases.c.lock_name.name
             for column in inspect(connection).get_columns(leases.name)
         )
+    if ready and ledger.file is None:
+        from batchsend.sending.cluster.leases import wait_for_renewals
+
+        wait_for_renewals(ledger)
     with ExitStack() as locks:
         held = []
         # No table is read in this transaction, so that the upgrade can change all of them.

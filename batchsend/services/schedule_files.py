@@ -10,7 +10,7 @@ from pathlib import Path
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
-from batchsend.errors import BatchsendError, CampaignError
+from batchsend.errors import BatchsendError, CampaignError, unreadable
 
 #: A file that matches is meant for the scheduler, even if it cannot be read as a campaign.
 _MENTIONS_SCHEDULE = re.compile(rb"^\s*(\[\s*schedule\s*\]|schedule\s*[.=])", re.MULTILINE)
@@ -75,7 +75,7 @@ class CampaignFiles:
         except CampaignError as error:
             return Change(path, problem=str(error))
         except OSError as error:
-            return Change(path, problem=f"{path}: it cannot be read: {error.strerror or error}")
+            return Change(path, problem=f"{path}: {unreadable(error)}")
         except Exception as error:  # noqa: BLE001 - a problem in one file must not keep the others from starting
             return Change(path, problem=f"{path}: it could not be read ({type(error).__name__}).")
         if campaign is not None and campaign.schedule is None:

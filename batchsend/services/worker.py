@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.campaigns.file import load_campaign
-from batchsend.errors import BatchsendError, LedgerError
+from batchsend.errors import LedgerError
 from batchsend.exits import Exit
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.location import resolve_ledger_url
 from batchsend.ledger.opening import open_when_free
 from batchsend.ledger.postgres import most_runs
+from batchsend.ledger.runs import note_undelivered
 from batchsend.planning.suppression import Suppression, WatchedSuppression
+from batchsend.runs.lookup import campaign_of
 from batchsend.runs.notify import notice_of_run, tell_in_background
 from batchsend.runs.status_server import ServiceStatus, StatusAddress, serving_loop_status
 from batchsend.settings import load_settings, require_credentials
 from batchsend.utils.signals import finishing_on_signals
-from batchsend.utils.wording import duration
+from batchsend.utils.wording import duration, install_command
 
 if TYPE_CHECKING:
     from batchsend.sending.cluster.open_runs import EndedRun
@@ -42,12 +42,13 @@ def serve(
     here = Path.cwd()
     settings = load_settings(here, here, os.environ)
     credentials = require_credentials(settings)
-    if find_spec("procrastinate") is None:
+    try:
+        from batchsend.sending.cluster.worker import Worker, create_queue
+    except ImportError as error:
         raise LedgerError(
-            'Procrastinate is not installed here. Install it: `pip install "batchsend[cluster]"`.'
-        )
-
-    from batchsend.sending.cluster.worker import Worker, create_queue
+            f"Workers need the libraries procrastinate and psycopg, which cannot be loaded here ({error}). Install "
+            f"them: {install_command('cluster')}."
+        ) from error
 
     url = resolve_ledger_url(ledger_option, settings, here)
     if not url.startswith("postgresql"):
@@ -71,14 +72,9 @@ def serve(
 
 
 def _campaign_of(ledger: Ledger, run_id: int) -> Campaign | None:
-    """The campaign of a run as its file says now, if that is on this computer."""
+    """The campaign of a run, if its file is on this computer."""
     run = ledger.run(run_id)
-    about = run.about if run is not None else {}
-    try:
-        campaign = load_campaign(Path(about["file"]))
-    except (BatchsendError, KeyError):
-        return None
-    return campaign if campaign.name == about.get("campaign") else None
+    return campaign_of(run) if run is not None else None
 
 
 def _suppression_of(ledger: Ledger, run_id: int) -> WatchedSuppression | None:
@@ -95,7 +91,13 @@ def _tell(ledger: Ledger, say: Callable[[str], None], ended: EndedRun) -> None:
     """Tells people how a run that workers sent ended, if its campaign file is on this computer."""
     campaign = _campaign_of(ledger, ended.run_id)
     if campaign is not None:
-        tell_in_background(campaign, notice_of_run(ledger, campaign.name, *ended), say)
+
+        def complain(problem: str) -> None:
+            say(problem)
+            with suppress(LedgerError):
+                note_undelivered(ledger, ended.run_id, [problem])
+
+        tell_in_background(campaign, notice_of_run(ledger, campaign.name, *ended), complain)
 
 
 async def _work(worker: Worker, concurrency: int, status: StatusAddress | None) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dotenv.parser import parse_stream
 
-from batchsend.errors import SettingsError
+from batchsend.errors import SettingsError, unreadable
 from batchsend.utils.files import write_private
 
 _NAME = re.compile(r"\s*(?:export\s+|set\s+|setx\s+|\$env:)?(\w[\w .-]*?)\s*[=:]", re.IGNORECASE)
@@ -71,7 +71,7 @@ def _text(path: Path) -> str:
             return ""
         content = path.read_bytes()
     except OSError as error:
-        raise SettingsError(f"{path}: it cannot be read: {error.strerror or error}.") from error
+        raise SettingsError(f"{path}: {unreadable(error)}") from error
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if b"\0" in content and not utf16:
         raise SettingsError(f"{path}: it is saved as UTF-16. Save the file again with the encoding UTF-8.")

@@ -55,10 +55,10 @@ class Extension:
         """What and whose it is: `the list source "crm" of the package dealer-crm 1.2 (dealer_crm:customers)`."""
         return f'the {self.point.words} "{self.name}" of the package {self.package} ({self.entry.value})'
 
-    def error(self, problem: str) -> ExtensionError:
+    def error(self, problem: str, kind: type[ExtensionError] = ExtensionError) -> ExtensionError:
         """The error that the extension has this problem. `problem` follows its name, and says what to do."""
         words = self.words
-        return ExtensionError(
+        return kind(
             f"{words[0].upper()}{words[1:]} {problem}",
             on_page=f"The add-on “{self.name}” of {self.package} could not be used. Ask the person who looks after "
             "batchsend.",
@@ -79,6 +79,17 @@ def find(point: Point, name: str) -> Extension | None:
     return found[0] if found else None
 
 
+def needed(point: Point, name: str) -> Extension:
+    """As `find`, but raises `ExtensionError` if no installed package has one."""
+    if (found := find(point, name)) is None:
+        raise ExtensionError(
+            f'No package with the {point.words} "{name}" is installed on this computer. Install it, or correct the '
+            "name.",
+            on_page=f"The add-on “{name}” is not installed. Ask the person who looks after batchsend.",
+        )
+    return found
+
+
 def names(point: Point) -> list[str]:
     """The names of the installed extensions of a group; empty if they cannot be read, which `find` reports."""
     try:
@@ -95,6 +106,14 @@ def _installed() -> tuple[Extension, ...]:
     # If a package is found twice, Python imports the first one.
     first = {one.name: one for one in reversed(ours)}
     return tuple(extension for one in first.values() for extension in _extensions_of(one))
+
+
+def packages() -> list[str]:
+    """The installed packages that extend batchsend, with their versions; empty if they cannot be read."""
+    try:
+        return sorted({one.package for one in _installed()})
+    except ExtensionError:
+        return []
 
 
 def forget() -> None:
@@ -118,6 +137,10 @@ def _extensions_of(distribution: Distribution) -> Iterator[Extension]:
 # --- running
 
 
+class GivenUpError(ExtensionError):
+    """An extension's code took too long. Its thread is left behind."""
+
+
 class Call:
     """Runs an extension's code in a thread of its own. `seconds`: for all calls together, until `restart`."""
 
@@ -136,15 +159,16 @@ class Call:
     def __call__(self, function: Callable[[Any], T]) -> T:
         """What `function` makes of the extension's object.
 
-        Raises `ExtensionError` if it fails or takes too long; a `RowProblem` of the extension comes out as it is.
+        Raises `ExtensionError` if it fails, `GivenUpError` if it takes too long, and a `RowProblem` of the extension
+        as it is.
         """
         self._asked.put(function)
         try:
             answer: T
             answer, error = self._answers.get(timeout=max(self._ends - monotonic(), 0))
         except Empty:
-            problem = f"took more than {_span(self._seconds)} and was given up. {_ASK}"
-            raise self.extension.error(problem) from None
+            problem = f"took more than {_span(self._seconds)} and was given up. {ASK_AUTHOR}"
+            raise self.extension.error(problem, GivenUpError) from None
         if isinstance(error, RowProblem):
             raise error
         if error is not None:
@@ -175,7 +199,8 @@ def running(extension: Extension, seconds: float) -> Iterator[Call]:
         call.end()
 
 
-_ASK = "Update the package, or ask its author."
+#: What to do about a mistake in a package.
+ASK_AUTHOR = "Update the package, or ask its author."
 
 
 def _span(seconds: float) -> str:
@@ -188,4 +213,4 @@ def _failure(error: BaseException) -> str:
         return f"failed: {error}"
     frames = extract_tb(error.__traceback__)
     where = f", {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"failed ({type(error).__name__}{where}). {_ASK}"
+    return f"failed ({type(error).__name__}{where}). {ASK_AUTHOR}"

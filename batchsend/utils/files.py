@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 _PREFIX = ".batchsend-"
 _SUFFIX = ".tmp"
@@ -78,15 +78,25 @@ def write_new(folder: Path, names: Iterable[str], write: Callable[[Path], object
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Moves a complete file to `path` in one step. Raises `OSError`.
+    """Moves a complete file to `path` in one step. Raises `OSError`."""
+    _once_closed(lambda: temporary.replace(path))
 
-    On Windows, no file can be replaced or moved while it is open, and virus scanners and readers open files for a
-    moment. So it is tried again there.
+
+def remove(path: Path) -> None:
+    """Deletes a file if it is there. Raises `OSError`."""
+    _once_closed(lambda: path.unlink(missing_ok=True))
+
+
+def _once_closed(change: Callable[[], object]) -> None:
+    """Changes a file's name or deletes it.
+
+    On Windows, that is not possible while the file is open, and virus scanners and readers open files for a moment.
+    So it is tried again there.
     """
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            temporary.replace(path)
+            change()
         except OSError as error:
             is_open = getattr(error, "winerror", None) in _OPEN_ON_WINDOWS
             if not is_open or time.monotonic() >= deadline:
@@ -104,9 +114,24 @@ def _reserved(folder: Path, names: Iterable[str]) -> Path:
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that is deleted after the block, as far as possible.
+
+    An interrupted query still has its file open then, and Windows does not delete that. The error about it must not
+    take the place of the interrupt.
+    """
+    return tempfile.TemporaryDirectory(prefix="batchsend-", ignore_cleanup_errors=True)
+
+
 def check_folder(folder: Path) -> None:
     """Creates `folder` and, to check it, a file in it that is removed again. Raises `OSError`."""
     _new_file(folder).unlink()
+
+
+def sqlite_uri(file: PurePath) -> str:
+    """The address of an absolute path for SQLite, which takes the name of another computer as a part of the path."""
+    uri = file.as_uri()
+    return uri if uri.startswith("file:///") else uri.replace("file://", "file:////", 1)
 
 
 def current_folder(otherwise: Path) -> Path:

@@ -69,6 +69,10 @@ class ChildProcess:
     def poll(self) -> int | None:
         return self._process.poll()
 
+    def wait(self) -> int:
+        """Waits for its end. Returns its exit code."""
+        return self._process.wait()
+
     def tell(self, line: str) -> bool:
         """Gives an attached process a last line on its standard input; returns whether it was there to get it."""
         if self._process.stdin is None or self.poll() is not None:

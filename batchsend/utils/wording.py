@@ -1,4 +1,4 @@
-"""Formats numbers, times and ranges for people. Pure functions."""
+"""Formats numbers, times, ranges and commands for people. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from collections.abc import Sequence
 def capitalized(text: str) -> str:
     """The text with a capital letter at its beginning; the rest is unchanged."""
     return text[:1].upper() + text[1:]
+
+
+def install_command(extra: str) -> str:
+    """The commands that install an optional part of batchsend: `pipx ... "batchsend[parquet]"`, or `pip ...`."""
+    wanted = f'"batchsend[{extra}]"'
+    return f"`pipx install --force {wanted}`, or `pip install {wanted}` if pip installed batchsend"
 
 
 def row_count(count: int) -> str:

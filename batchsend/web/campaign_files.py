@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from os.path import lexists
 from pathlib import Path
@@ -30,7 +30,7 @@ from batchsend.reports.output_files import inputs_of
 from batchsend.runs.api import prepare
 from batchsend.runs.handover import left_to_workers
 from batchsend.sending.locks import campaign_lock, scheduling_lock
-from batchsend.utils.files import write_new
+from batchsend.utils.files import remove, write_new
 from batchsend.utils.timestamps import now
 from batchsend.web.folder import ARCHIVE, ArchivedFile, CampaignFile, WebFolder, relative
 from batchsend.web.toml_edit import READ_AS_USUAL, Changes, edited
@@ -62,7 +62,8 @@ def duplicate(folder: WebFolder, file: CampaignFile, name: str, *, same_list: bo
         _create(copy.path, changed)
     except BatchsendError:
         for path in made:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                remove(path)
         raise
     return copy
 

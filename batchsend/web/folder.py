@@ -15,7 +15,7 @@ from urllib.parse import quote
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign, parse_campaign
 from batchsend.campaigns.types import is_pattern
-from batchsend.errors import BatchsendError
+from batchsend.errors import BatchsendError, unreadable
 from batchsend.reports.output_files import files_named_in, inputs_of, is_same
 from batchsend.settings import load_settings
 from batchsend.utils.protected_files import OUTSIDE, is_in
@@ -86,7 +86,7 @@ class ArchivedFile(CampaignFile):
         try:
             return parse_campaign(self.home, self.path.read_bytes())
         except OSError as error:
-            raise BatchsendError(f"{self.path.name} cannot be read ({error.strerror}).") from error
+            raise BatchsendError(f"{self.path.name}: {unreadable(error)}") from error
 
 
 @dataclass(frozen=True)

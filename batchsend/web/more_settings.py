@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.messages.lint import RULES
+from batchsend.utils.extensions import Point, names
 from batchsend.web.key_fields import KeyField, Kind
 
 _YES_NO = ((True, "Yes"), (False, "No"))
@@ -220,7 +221,10 @@ _SAFETY = SettingsGroup(
             "What texts may have all the same",
             "Nothing is said about what you check here.",
             Kind.CHOICES,
-            tuple((name, rule.title) for name, rule in RULES.items()),
+            (
+                *((name, rule.title) for name, rule in RULES.items()),
+                *((name, name.replace("_", " ").capitalize()) for name in names(Point.LINT_RULE)),
+            ),
         ),
         KeyField(
             ("guards", "require_history"),
@@ -336,6 +340,12 @@ _NOTICES = SettingsGroup(
             "Address of a channel in Slack or Teams",
             "A web hook: the channel’s settings show it. It begins with https://.",
             Kind.TEXT,
+        ),
+        KeyField(
+            ("notify", "notifiers"),
+            "Add-ons that tell people",
+            "One a line, such as desk: Service. The person who looks after batchsend knows their names.",
+            Kind.PAIRS,
         ),
         KeyField(
             ("notify", "when"),

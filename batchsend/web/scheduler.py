@@ -15,7 +15,7 @@ from enum import StrEnum
 from aiohttp import web
 
 from batchsend.errors import BatchsendError
-from batchsend.utils.files import write_private
+from batchsend.utils.files import remove, write_private
 from batchsend.utils.processes import ChildProcess
 from batchsend.utils.scheduler_mark import SchedulerMark
 from batchsend.web.folder import WebFolder
@@ -66,7 +66,7 @@ class Scheduler:
             if on:
                 write_private(self._file, lambda file: file.write_text("on\n", encoding="utf-8"))
             else:
-                self._file.unlink(missing_ok=True)
+                remove(self._file)
         except OSError as error:
             raise BatchsendError(
                 f"{self._file}: cannot be written ({error.strerror or error}), so nothing was changed. Fix the "

@@ -92,7 +92,7 @@ class Options:
     """How the server is started.
 
     `port`: `None` for the default or the next free one. `names`: the host names of a proxy in front. `proxy`: that
-    proxy, if its headers are trusted.
+    proxy, if its headers are trusted. `stop_campaigns`: when the server stops, also those that it has started.
     """
 
     root: Path
@@ -102,6 +102,7 @@ class Options:
     names: tuple[str, ...] = ()
     open_browser: bool = True
     proxy: Proxy | None = None
+    stop_campaigns: bool = False
 
     @property
     def shared(self) -> bool:
@@ -139,7 +140,8 @@ async def _run(
                     "Other people can reach this server. Put a proxy with TLS (https) in front of it, or others on "
                     "the network can read passwords and customers' data. docs/web.md shows how."
                 )
-            say("Ctrl-C stops the web console. Campaigns that are being sent continue.")
+            others = "stop, too" if options.stop_campaigns else "continue"
+            say(f"Ctrl-C stops the web console. Campaigns that are being sent {others}.")
             with _opened(link if options.open_browser else None):
                 await stop.wait()
 
@@ -203,6 +205,8 @@ def application(options: Options, auth: Auth) -> web.Application:
     app.cleanup_ctx.append(tending)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
+    if options.stop_campaigns:
+        app.on_shutdown.append(_stop_campaigns)
     app.on_startup.append(_warm_up)
     app.on_cleanup.append(_close)
     app.add_routes(routes())
@@ -278,6 +282,9 @@ def routes() -> list[web.RouteDef]:
         web.get("/history", history_page.show),
         web.get(replies.PATH, replies.show),
         web.post(replies.PATH, replies.save),
+        web.post(replies.LOOK, replies.look),
+        web.get(f"{replies.LOOK}/{{job:{settling.NAME}}}", replies.looked),
+        web.get(f"{replies.LOOK}/{{job:{settling.NAME}}}/progress", replies.look_progress),
         web.get(opt_outs.PATH, opt_outs.show),
         web.get(f"{opt_outs.PATH}/add", opt_outs.show_form),
         web.post(f"{opt_outs.PATH}/add", opt_outs.add),
@@ -297,6 +304,10 @@ async def _warm_up(app: web.Application) -> None:
     # Pages read files and ledgers in threads. One that waits for a locked ledger must not hold up the others.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
     app[READERS].warm_up()
+
+
+async def _stop_campaigns(app: web.Application) -> None:
+    await app[JOBS].interrupt()
 
 
 async def _close(app: web.Application) -> None:

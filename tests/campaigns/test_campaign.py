@@ -194,7 +194,7 @@ def test_smallest_campaign_has_the_documented_defaults(tmp_path: Path) -> None:
             "lint_ignore": (),
             "approval": False,
         },
-        "notify": {"url": None, "email": (), "when": "attention"},
+        "notify": {"url": None, "email": (), "notifiers": {}, "when": "attention"},
         "schedule": None,
         "list_options": dict.fromkeys(("sheet", "hidden_rows", "header_row", "encoding", "delimiter")),
     }

@@ -211,15 +211,19 @@ def test_history_shows_the_texts_to_a_customer_or_phone(world: World, sandbox: S
     assert "Name a customer with --customer, or a phone number with --phone." in world.run("history").err
 
 
-@pytest.mark.parametrize("option", ["--log-format=json", "--log-format=text"])
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [("--log-format=json", json.dumps("Frühling 🌷")), ("--log-format=text", "Frühling ?")],
+)
 def test_a_run_does_not_fail_on_the_encoding_of_its_output(
-    world: World, sandbox: Sandbox, option: str
+    world: World, sandbox: Sandbox, option: str, name: str
 ) -> None:
+    """The JSON is the same in each encoding: in the code page of Windows, it would be none."""
     row = {"Customer UUID": "customer-1", "First Name": "Zoë🙂", "Phone": ""}
     world.write([row], campaign=CAMPAIGN.replace("Spring", "Frühling 🌷"))
     done = world.run_cold("send", "campaign.toml", "--yes", option, encoding="cp1252")
     assert done.code == 0
-    assert "Frühling ?" in done.out
+    assert name in done.out
     assert [request["body"] for request in sandbox.requests()] == ["Hi Zoë🙂, it is time for your service."]
 
 

@@ -61,14 +61,6 @@ def test_a_line_for_each_event_and_one_object_for_the_end(world: World, sandbox:
     assert end["list_saved_at"] == planned["list_saved_at"]
 
 
-def test_the_log_is_the_same_in_each_encoding(world: World, sandbox: Sandbox) -> None:
-    """Windows writes a file in its code page, which is not JSON and lacks most characters."""
-    world.write(customers(1), campaign=CAMPAIGN.replace("Spring", "Zoë’s Frühling 🙂"))
-    done = world.send(*JOB)
-    assert (done.code, done.out.isascii(), done.err.isascii()) == (0, True, True)
-    assert {event["campaign"] for event in events(done)} == {"Zoë’s Frühling 🙂"}
-
-
 def test_the_plan_names_its_list_the_ledger_and_what_looks_wrong(world: World, sandbox: Sandbox) -> None:
     people = [
         person | {"Timezone": zone} for person, zone in zip(customers(2), ("MST", "Nowhere"), strict=True)

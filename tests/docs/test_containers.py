@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import click
 import pytest
 import yaml
+from compose import COMPOSE, DOCKERFILE, FOLDER, ROOT, instructions
 from dotenv import dotenv_values
 
 from batchsend.cli.main import cli
 from batchsend.settings import VARIABLES
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "deploy" / "container"
-DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
-COMPOSE = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
 SERVICES = yaml.safe_load(COMPOSE)["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "batchsend"}
 SETTINGS = dotenv_values(FOLDER / "env.example")
-
-
-def instructions(name: str) -> list[str]:
-    return re.findall(rf"^{name} (.*)$", DOCKERFILE.replace("\\\n", ""), re.MULTILINE)
 
 
 def test_all_services_are_there() -> None:
@@ -119,6 +111,6 @@ def test_the_image_is_built_from_the_package_alone() -> None:
     assert "*" in rules
     assert all((ROOT / name).exists() for name in kept)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    named = set(re.findall(r'(?:readme = |license-files = \[)"([^"]+)"', project))
+    named = set(re.findall(r'(?:readme = |license-files = \[|"share/man/man1" = \[)"([^"]+)"', project))
     assert kept == {"batchsend", "constraints.txt", "pyproject.toml", *named}
     assert {"**/.env", "**/.batchsend"} <= set(rules)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -85,7 +87,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Crm(BaseHTTPRequestHandler):
-    """A CRM with one segment."""
+    """A CRM with one segment, and a help desk."""
+
+    tickets: ClassVar[list[dict[str, object]]] = []
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)
@@ -100,13 +104,21 @@ class Crm(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.tickets.append({"path": self.path, **json.loads(content)})
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
         return
 
 
 @pytest.fixture
 def crm() -> Iterator[str]:
-    """The address of a CRM."""
+    """The address of a CRM and help desk."""
+    Crm.tickets.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Crm) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -141,6 +153,107 @@ def test_a_list_source(world: World, sandbox: Sandbox, installed: Path, crm: str
     assert "failed (HTTPError, " in refused.err
     assert "Traceback" not in refused.err
     assert world.run_cold("runs").code == 0
+
+
+@pytest.mark.system
+def test_a_template_filter(world: World, sandbox: Sandbox, installed: Path) -> None:
+    vins = ("1HGCM82633A004352", "1HGCM82633A004353", "too short")
+    rows = [{**row, "VIN": vin} for row, vin in zip(customers(3), vins, strict=True)]
+    world.write(rows, template='Your car {{ vin | short_vin("-") }} is due.')
+    missing = world.run_cold("send", "campaign.toml", "--yes")
+    assert missing.code == 2
+    assert "message.txt.j2: line 1: there is no filter `short_vin`; did you mean" in missing.err
+    assert "or is a package missing here?" in missing.err
+    assert sandbox.requests() == []
+
+    world.environment["PYTHONPATH"] = str(installed)
+    assert world.run_cold("send", "campaign.toml", "--yes").code == 1
+    results = world.workbook()
+    assert [results[row]["message"] for row in (2, 3)] == [
+        "Your car 3A-004352 is due.",
+        "Your car 3A-004353 is due.",
+    ]
+    assert results[4]["errorDescriptions"] == (
+        "line 1: `short_vin` needs a VIN of 17 characters, and the value has 8"
+    )
+    # What was stored is shown without the package.
+    del world.environment["PYTHONPATH"]
+    assert world.run_cold("results", "campaign.toml").code == 0
+    assert world.workbook()[2]["message"] == "Your car 3A-004352 is due."
+
+
+@pytest.mark.system
+def test_a_lint_rule(world: World, sandbox: Sandbox, installed: Path) -> None:
+    rows = [
+        {**row, "Model": model} for row, model in zip(customers(3), ("CR-V", "Crv", "Civic"), strict=True)
+    ]
+    world.write(rows, template="Your {{ model }} is due.", campaign='[guards]\nlint = "error"\n')
+    world.environment["PYTHONPATH"] = str(installed)
+    refused = world.run_cold("send", "campaign.toml", "--yes")
+    assert refused.code == 2
+    assert "Models that are misspelled (brand_names): row 3." in refused.err
+    assert "Crv" not in refused.err
+    assert sandbox.requests() == []
+    shown = world.run_cold("preview", "campaign.toml").out
+    assert "“Crv” is written CR-V (row 3). Write it as the manufacturer does." in shown
+
+    world.write(campaign='[guards]\nlint = "error"\nlint_ignore = ["brand_names"]\n')
+    assert world.run_cold("preview", "campaign.toml").code == 0
+    del world.environment["PYTHONPATH"]
+    missing = world.run_cold("send", "campaign.toml", "--yes")
+    assert missing.code == 2
+    assert "`guards.lint_ignore`: there is no rule brand_names, and no package that adds one" in missing.err
+
+
+@pytest.mark.system
+def test_a_notifier(world: World, sandbox: Sandbox, installed: Path, crm: str) -> None:
+    notify = '[notify]\nwhen = "always"\nnotifiers = { desk = "Service" }\n'
+    world.write(customers(2), campaign=notify)
+    missing = world.run_cold("send", "campaign.toml", "--yes")
+    assert missing.code == 2
+    assert (
+        '`notify.notifiers`: No package with the notifier "desk" is installed on this computer.'
+        in missing.err
+    )
+    assert sandbox.requests() == []
+
+    world.environment |= {"PYTHONPATH": str(installed), "DESK_URL": crm}
+    assert world.run_cold("send", "campaign.toml", "--yes").code == 0
+    [ticket] = Crm.tickets
+    assert (ticket["path"], ticket["queue"], ticket["urgent"]) == ("/tickets", "Service", False)
+    assert str(ticket["text"]).startswith("Spring, run 1: done\n2 rows = 2 accepted by myKaarma")
+
+    # A notice that cannot be delivered changes nothing.
+    del world.environment["DESK_URL"]
+    done = world.run_cold("send", "campaign.toml", "--yes")
+    assert done.code == 0
+    assert "The notice by desk was not delivered: " in done.out + done.err
+    assert "failed: DESK_URL is not set. Set it to the address of the help desk." in done.out + done.err
+
+
+TYPES = """
+from batchsend import ListSource, Notifier, TextFilter
+from batchsend_brand_rule import RULE
+from batchsend_crm_list import customers
+from batchsend_desk_notifier import open_ticket
+from batchsend_vin_filter import short_vin
+
+source: ListSource = customers
+notifier: Notifier = open_ticket
+text_filter: TextFilter = short_vin
+"""
+
+
+@pytest.mark.system
+def test_the_examples_have_the_right_types(installed: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "-c", TYPES],
+        env={**os.environ, "MYPYPATH": str(installed)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_list_source_is_short() -> None:

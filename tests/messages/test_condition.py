@@ -130,7 +130,10 @@ EVERY_TIME = (
     ("source", "problem"),
     [
         ('modle == "x"', "the list has no column for `modle`; the nearest is `model` (column Model)"),
-        ("model | nam_case", "there is no filter `nam_case`; did you mean `name_case`?"),
+        (
+            "model | nam_case",
+            "there is no filter `nam_case`; did you mean `name_case`, or is a package missing here?",
+        ),
         ('model = "CR-V"', '= sets a value and == compares; write model == "CR-V"'),
         ("{{ model }}", 'write the expression without braces, such as model == "CR-V"'),
         ("{% if model %}", 'write the expression without braces, such as model == "CR-V"'),

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from batchsend.campaigns.tables import LintRule
+from batchsend.campaigns.guards_table import LintRuleName
 from batchsend.messages.lint import RULES, LintContext, lint, sender_of
 
 CONTEXT = LintContext(sender="Lakeside Honda", opt_out_line="Text STOP to opt-out")
@@ -20,7 +20,7 @@ def found(text: str, context: LintContext = CONTEXT) -> list[str]:
 
 
 def test_the_campaign_file_knows_the_rules() -> None:
-    assert get_args(LintRule) == tuple(RULES)
+    assert get_args(LintRuleName) == tuple(RULES)
 
 
 @pytest.mark.parametrize(

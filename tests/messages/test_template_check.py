@@ -16,6 +16,9 @@ from batchsend.messages.template import MessageTemplate
 HAS = "it has: Customer ID, First Name, 2nd Phone, Price, Range"
 
 
+IN_A_PACKAGE = "; if a package adds it, install the package on this computer"
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
@@ -24,7 +27,7 @@ HAS = "it has: Customer ID, First Name, 2nd Phone, Price, Range"
             [
                 "line 2: the list has no column for `frist_name`; the nearest is `first_name` (column First Name)",
                 "line 3: the list has no column for `vehicle`; " + HAS,
-                "line 3: there is no filter `nam_case`; did you mean `name_case`?",
+                "line 3: there is no filter `nam_case`; did you mean `name_case`, or is a package missing here?",
                 "line 3: there is no test `ood`; did you mean `odd`?",
             ],
         ),
@@ -45,9 +48,12 @@ HAS = "it has: Customer ID, First Name, 2nd Phone, Price, Range"
             ],
         ),
         ("{{ range }}", ['line 1: `range` is a function of Jinja\'s; write row["Range"] for the column']),
-        ("{{ first_name|escape }}", ["line 1: there is no filter `escape`"]),  # texts are not HTML
+        (
+            "{{ first_name|escape }}",
+            [f"line 1: there is no filter `escape`{IN_A_PACKAGE}"],
+        ),  # texts are not HTML
         # The preview would differ from the sent text.
-        ("{{ [1, 2]|random }}", ["line 1: there is no filter `random`"]),
+        ("{{ [1, 2]|random }}", [f"line 1: there is no filter `random`{IN_A_PACKAGE}"]),
         (
             "{{ first name }}{% if first_name",
             [

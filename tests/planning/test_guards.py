@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from world import CAMPAIGN, Sandbox, World, customers
 
-from batchsend.campaigns.tables import Guards
+from batchsend.campaigns.guards_table import Guards
 from batchsend.errors import Sentence
 from batchsend.planning.guards import Facts, refusals, unusual
 from batchsend.planning.text_lint import LintFinding
@@ -79,7 +79,9 @@ def test_what_refuses(guards: Guards, judged: Facts, refused: list[str]) -> None
 
 
 def test_only_pages_quote_what_the_lint_found() -> None:
-    finding = LintFinding("doubled_word", "“Gina Gina” has a word twice.", "Take one out.", 2, (7, 9))
+    finding = LintFinding(
+        "doubled_word", "“Gina Gina” has a word twice.", "Take one out.", 2, (7, 9), "A word twice"
+    )
     found = [Sentence(finding.unquoted, finding.words)] * 11
     [refusal] = refusals(Guards(lint="error"), replace(facts(), lint=found))
     assert "Gina" not in refusal.sentence

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchsend.errors import page_words
+from batchsend.errors import Sentence, page_words
 from batchsend.planning.list_checks import (
     look_like_dms_numbers,
     remarks_on_columns,
@@ -214,9 +214,12 @@ def test_what_a_person_should_look_at_is_said() -> None:
     )
     numbers_, phones, consent = remarks_on_columns(people, 0, 1, {0, 1}, "US")
     assert numbers_ == (
-        'The ids in "Customer ID" look like DMS numbers, not myKaarma ids. If they are, myKaarma refuses the texts: '
-        "use a column with myKaarma's ids."
+        'The ids in "Customer ID" look like DMS numbers, not myKaarma ids. If they are, myKaarma refuses the texts. '
+        "Use a column with myKaarma's ids, or have them looked up: "
+        'lookup = { customer_key = "Customer ID" } instead of customer_uuid under [columns].'
     )
+    assert isinstance(numbers_, Sentence)
+    assert "look the customers up on the page List" in numbers_.on_page
     assert phones == '"Home Phone" has phone numbers and is not used. Texts go to "Phone".'
     assert consent == (
         '"Opt In" and "Opt Out" seem to say who may be texted, but the campaign does not use them. If they do, use '

@@ -85,7 +85,7 @@ def test_rules_can_be_left_out(tmp_path: Path, guards: str) -> None:
 def test_rows_are_named_in_a_sentence() -> None:
     def where(texts: int, rows: Sequence[int]) -> str:
         words = LintFinding(
-            "doubled_word", "“a a” has a word twice.", "Take one out.", texts, tuple(rows)
+            "doubled_word", "“a a” has a word twice.", "Take one out.", texts, tuple(rows), "A word twice"
         ).words
         return re.sub(r".*\((.*)\)\. Take one out\.", r"\1", words)
 

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import openpyxl
 import pytest
 import xlsxwriter
+from held_files import open_in_excel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgers import identity, planned, start_record
@@ -41,7 +42,8 @@ from batchsend.reports import into_list
 from batchsend.reports.copy_losses import losses
 from batchsend.reports.into_list import ListCopy, find_list, write_into_list
 from batchsend.reports.run_results import RunResults
-from batchsend.reports.workbook import cell_text, write_xlsx
+from batchsend.reports.sheets.sheet import cell_text
+from batchsend.reports.workbook import write_xlsx
 
 OURS = ["status", "messageUUID", "errorCodes", "errorDescriptions", "message"]
 HEADER = ["Customer ID", "First Name", "Due"]
@@ -556,6 +558,19 @@ def test_what_cannot_be_copied_is_refused(tmp_path: Path, change: Any, words: st
         run.copy()
     assert str(raised.value).startswith(f"{run.path}: ")
     assert words in str(raised.value)
+    assert not (tmp_path / "copy.xlsx").exists()
+
+
+def test_a_list_that_is_open_in_excel_is_refused(tmp_path: Path) -> None:
+    run = sent(saved(tmp_path, [HEADER, ["c1", "Ann"]]))
+    found = find_list(run.ledger, run.run)
+    with open_in_excel(run.path):
+        for attempt in (
+            run.copy,
+            lambda: write_into_list(run.ledger, run.run, found, tmp_path / "copy.xlsx"),
+        ):
+            with pytest.raises(ResultsError, match="Close other programs that have it open"):
+                attempt()
     assert not (tmp_path / "copy.xlsx").exists()
 
 

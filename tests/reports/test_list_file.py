@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from held_files import open_in_excel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lists import rows_of
@@ -41,3 +42,10 @@ def test_more_rows_than_a_sheet_has(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         3: ["b"],
         4: ["c"],
     }
+
+
+def test_exported_opt_outs_that_are_open_in_excel_are_not_taken_for_another_file(tmp_path: Path) -> None:
+    path = results_list.write_opt_outs(tmp_path / "opt-outs.xlsx", [])
+    with open_in_excel(path), pytest.raises(ResultsError, match="Close other programs that have it open"):
+        results_list.write_opt_outs(path, [])
+    assert results_list.write_opt_outs(path, []) == path

@@ -31,6 +31,8 @@ from batchsend.lists.formula_guard import unescape_formula
 from batchsend.lists.header_row import columns_of_results
 from batchsend.reports import workbook as results_xlsx
 from batchsend.reports.results_file import check_writable, write_results
+from batchsend.reports.sheets import write as sheet_writing
+from batchsend.reports.sheets.sheet import CUT_MARK, MAX_CELL_LENGTH, cell_text
 from batchsend.reports.table import (
     COLUMNS,
     FOLDED_COLUMNS,
@@ -40,7 +42,6 @@ from batchsend.reports.table import (
     column_headers,
     local_time,
 )
-from batchsend.reports.workbook import CUT_MARK, MAX_CELL_LENGTH, cell_text
 from batchsend.statuses import NEEDS_YOU, Status
 from batchsend.utils import files as private_files
 from batchsend.utils.wording import storable
@@ -537,6 +538,7 @@ def test_the_summary_comes_first_with_its_first_heading_as_title(tmp_path: Path)
         ("Texts", 1234),
         ("Outcome", None),
         ("=1+1", "@home: " + "a long sentence " * 20),
+        ("Ledger", "ledger.db"),
     ]
     path = write_results(tmp_path / "r.xlsx", Source([ACCEPTED], summary=lines))
 
@@ -547,6 +549,7 @@ def test_the_summary_comes_first_with_its_first_heading_as_title(tmp_path: Path)
         ("Texts", 1234),
         ("Outcome", None),
         ("=1+1", lines[3][1]),
+        ("Ledger", "ledger.db"),
     ]
     assert summary["A4"].data_type == "s"
     assert [summary[f"A{row}"].font.bold for row in range(1, 5)] == [True, False, True, False]
@@ -807,7 +810,7 @@ def test_a_disk_that_fills_up_is_noticed_before_the_library_panics(
     def free(folder: Path) -> DiskUsage:
         return DiskUsage(0, 0, 0 if Path(folder) == folders[full] else 10**12)
 
-    monkeypatch.setattr(results_xlsx.shutil, "disk_usage", free)
+    monkeypatch.setattr(sheet_writing.shutil, "disk_usage", free)
 
     with pytest.raises(ResultsError) as refused:
         write_results(tmp_path / "r.xlsx", Source([ACCEPTED] * 10))

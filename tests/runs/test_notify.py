@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from notices import Hook, Mailbox, running_hook, running_mail_server
+from packages import installed, write_package
 from status_port import free_port
 from world import Sandbox, World, customers
 
@@ -137,6 +140,9 @@ def test_a_notice_that_cannot_be_delivered_changes_nothing(
     assert "The notice to 127.0.0.1 was not delivered: " in done.out
     assert "Check `url` under [notify]" in done.out
     assert "secret-of-the-channel" not in done.out + done.err
+    with closing(sqlite3.connect(world.folder / ".batchsend" / "ledger.db")) as ledger:
+        [about] = ledger.execute("SELECT about FROM runs").fetchone()
+    assert json.loads(about)["undelivered_notices"].startswith("The notice to 127.0.0.1 was not delivered: ")
     # A redirect is not followed.
     assert len(hook.bodies()) == (0 if problem == "no server" else 1)
 
@@ -213,3 +219,63 @@ def test_a_notice_to_a_server_that_never_answers_is_not_waited_for(
         assert notify.tell(load_campaign(tmp_path / "campaign.toml"), None, notice) == [
             "The notice was not delivered within 0 seconds. Check [notify] and BATCHSEND_SMTP_URL."
         ]
+
+
+NOTIFIERS = """
+import sys
+from threading import Event
+from batchsend.errors import BatchsendError
+
+def works(notice, address):
+    print(address, notice.title, notice.run)
+
+def raises(notice, address):
+    raise ValueError(address)
+
+def explains(notice, address):
+    raise BatchsendError("The channel is closed.")
+
+def ends(notice, address):
+    sys.exit(1)
+
+def hangs(notice, address):
+    Event().wait()
+
+def answers(notice, address):
+    return 5
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("works", None),
+        ("raises", "failed (ValueError, tell.py, line 10). Update the package, or ask its author."),
+        ("explains", "failed: The channel is closed."),
+        ("ends", "failed (SystemExit, tell.py, line 16). Update the package, or ask its author."),
+        ("hangs", "took more than 0.1 seconds and was given up. Update the package, or ask its author."),
+        ("answers", "gave int, and it has to give nothing. Update the package, or ask its author."),
+    ],
+)
+def test_a_notifier_of_a_package(
+    name: str,
+    said: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(notify, "_TIMEOUT", 0.1 if name == "hangs" else 20)
+    World(tmp_path).write(campaign=f'{ALWAYS}notifiers = {{ {name} = "Service" }}\n')
+    write_package(tmp_path / "packages", "tell", NOTIFIERS, notifiers=f"{name} = tell:{name}")
+    notice = notify.notice_of_problem("Spring", "It was not sent.")
+    campaign = load_campaign(tmp_path / "campaign.toml")
+    with installed(tmp_path / "packages"):
+        problems = notify.tell(campaign, None, notice)
+    what = f'The notifier "{name}" of the package tell 1.0 (tell:{name})'
+    assert problems == ([f"The notice by {name} was not delivered: {what} {said}"] if said else [])
+    assert capsys.readouterr().out == ("" if said else "Service Spring: not sent None\n")
+    # A worker without the package says so.
+    [missing] = notify.tell(campaign, None, notice)
+    assert missing.startswith(
+        f'The notice by {name} was not delivered: No package with the notifier "{name}" is installed on this'
+    )

@@ -65,6 +65,17 @@ def test_every_figure_of_a_ledger_is_a_metric() -> None:
     }
 
 
+def test_a_label_keeps_quotes_backslashes_and_lines() -> None:
+    name = 'a "quoted" \\n name\nin two lines, {é}'
+
+    (family,) = text_string_to_metric_families(
+        exposition([Sample("texts", 1e9, (("campaign", name), ("api", "")))]).decode()
+    )
+
+    assert (family.documentation, family.type) == (DESCRIPTIONS["texts"], "gauge")
+    assert [(one.labels, one.value) for one in family.samples] == [({"campaign": name, "api": ""}, 1e9)]
+
+
 def test_a_start_without_an_end_is_running_and_has_no_exit_code() -> None:
     running = figures(last_starts={SPRING: LastStart("2026-03-01T10:00:00.000Z", None, None)})
     found = values(ledger_samples(running, MORNING))

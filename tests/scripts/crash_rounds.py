@@ -128,7 +128,7 @@ class Round:
         streams = self.random.choice(STREAMS)
         with ExitStack() as files:
             if streams == "full disk":
-                output = files.enter_context(Path("/dev/full").open("w"))
+                output = files.enter_context(Path("/dev/full").open("w", encoding="utf-8"))
             elif streams == "read":
                 output = files.enter_context((self.world.folder / "output").open("a"))
             process = subprocess.Popen(

@@ -9,9 +9,12 @@ from contextlib import suppress
 
 
 class Forwarder:
-    """Forwards connections to a port of this machine until something happens to it, and again after `resume`."""
+    """Forwards connections to a port of this machine until something happens to it, and again after `resume`.
 
-    def __init__(self, port: int) -> None:
+    `server`: the socket that it listens on, if not one of its own making.
+    """
+
+    def __init__(self, port: int, server: socket.socket | None = None) -> None:
         self._passing = threading.Event()
         self._passing.set()
         self._losing = False
@@ -19,7 +22,7 @@ class Forwarder:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         #: Connections that lost bytes, so that they make no sense any more.
         self._broken: set[socket.socket] = set()
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = server or socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 

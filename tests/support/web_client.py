@@ -71,6 +71,9 @@ class Clicker:
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
     def raw(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
@@ -79,7 +82,7 @@ class Clicker:
         if method not in ("GET", "HEAD"):
             usual["Origin"] = self.origin
         sent = {name: value for name, value in {**usual, **(headers or {})}.items() if value}
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+        with closing(self.connect()) as connection:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
             text = response.read().decode("utf-8", "replace")

@@ -1,294 +1,270 @@
-"""The services in deploy/container/compose.yaml as processes, each with a PostgreSQL that asks for a password.
-
-Each is the first process of its own PID namespace, as in a container, where this user may make one.
-"""
+"""The services in deploy/container/compose.yaml, started, checked, used and broken as in containers."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Template
-from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-import psutil
-import psycopg
 import pytest
-import yaml
-from dotenv import dotenv_values
-from postgres_server import running_postgres
-from status_port import free_port
+from compose import OUTSIDE, ROOT, SERVER, Compose, settings_of_manual, until
+from web_client import Clicker
 from world import PASSWORD, USERNAME, Sandbox, World, customers
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="namespaces need root"),
+]
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "deploy" / "container"
-COMPOSE = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
-COMMAND = str(Path(sys.executable).with_name("batchsend"))
 SITE = "texts.localhost"
 CONSOLE_PASSWORD = "four words are good"
 DATABASE_PASSWORD = "a $trange p@ss:word/"
-#: What is in the image's health check between `CMD` and the end of the line.
-HEALTH_CHECK = re.search(r'HEALTHCHECK .*?"-c", "(.*)"\]', (FOLDER / "Dockerfile").read_text(), re.DOTALL)
-#: The ports in compose.yaml: of the status, the receiver of updates and the console.
-STATUS, UPDATES, CONSOLE = "8401", "8399", "8397"
-OWN_PROCESSES = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-
-
-def wait_until(condition: Callable[[], object], describe: object = "") -> None:
-    deadline = time.monotonic() + 100
-    while not condition():
-        assert time.monotonic() < deadline, describe
-        time.sleep(0.05)
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    """The address of a database as the Compose file makes it, without the password."""
-    with (
-        running_postgres() as server,
-        psycopg.connect(host="127.0.0.1", port=server.port, user="postgres", autocommit=True) as admin,
-    ):
-        shown = admin.execute("SHOW hba_file").fetchone()
-        assert shown is not None
-        rules = Path(shown[0])
-        rules.write_text(f"host all batchsend 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
-        admin.execute(f"CREATE ROLE batchsend LOGIN PASSWORD '{DATABASE_PASSWORD}'")
-        admin.execute("CREATE DATABASE batchsend OWNER batchsend")
-        admin.execute("SELECT pg_reload_conf()")
-        yield f"127.0.0.1:{server.port}"
-
-
-@dataclass
-class Service:
-    """A service that runs, and the ports here for the ports in compose.yaml."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    ports: dict[str, int]
-
-    def main(self) -> psutil.Process:
-        """The process that a container runtime would signal."""
-        outer = psutil.Process(self.process.pid)
-        return next(iter(outer.children())) if self.process.args[0] == "unshare" else outer
-
-    def is_healthy(self) -> bool:
-        """Asks as the image's health check does."""
-        assert self.process.poll() is None, self.log.read_text()
-        assert HEALTH_CHECK is not None
-        program = HEALTH_CHECK[1].replace(STATUS, str(self.ports[STATUS]))
-        return subprocess.run([sys.executable, "-c", program], stderr=subprocess.DEVNULL).returncode == 0
-
-    def stop(self) -> int:
-        """Stops it as a container runtime does. Returns its exit code."""
-        self.main().send_signal(signal.SIGTERM)
-        return self.process.wait(60)
-
-
-@dataclass
-class Stack:
-    """What `docker compose` would run, in a user's folder."""
-
-    world: World
-    folder: Path
-    running: list[tuple[str, Service]] = field(default_factory=list)
-
-    @property
-    def services(self) -> dict[str, Any]:
-        # ${NAME:?...} as Compose fills it in.
-        text = re.sub(r"\$\{(\w+):\?[^}]*\}", r"${\1}", COMPOSE)
-        loaded: dict[str, Any] = yaml.safe_load(Template(text).substitute(self.world.environment))
-        return {
-            name: service for name, service in loaded["services"].items() if service["image"] == "batchsend"
-        }
-
-    def run_manual(self) -> list[str]:
-        """Runs the commands of the manual before `up`. Returns what they print."""
-        manual = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
-        lines = re.search(r"docker compose build\n(.*?)docker compose up", manual, re.DOTALL)
-        assert lines is not None
-        outputs = []
-        for line in lines[1].splitlines():
-            service, *words = line.removeprefix("docker compose run --rm ").split()
-            assert service in self.services
-            typed = ["--password-stdin"] if words[0] == "web-users" else []
-            done = self.world.run_cold(*words, *typed, answer=CONSOLE_PASSWORD + "\n")
-            assert done.code == 0, done.err
-            outputs.append(done.out)
-        return outputs
-
-    def up(self) -> None:
-        for name, service in self.services.items():
-            for _ in range(service.get("scale", 1)):
-                self.running.append((name, self._start(name, service["command"])))
-        for name, service in self.running:
-            wait_until(service.is_healthy, name)
-
-    def _start(self, name: str, command: list[str]) -> Service:
-        ports = {port: free_port() for port in (STATUS, UPDATES, CONSOLE)}
-        words = [str(ports.get(word, word)) for word in command]
-        own = OWN_PROCESSES if sys.platform == "linux" and os.geteuid() == 0 else []
-        log = self.folder / f"{name}-{len(self.running)}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*own, COMMAND, *words],
-                cwd=self.world.folder,
-                env=self.world.env(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        return Service(process, log, ports)
-
-    def one(self, name: str) -> Service:
-        (found,) = (service for of, service in self.running if of == name)
-        return found
-
-    def ask_database(self, query: str) -> object:
-        with psycopg.connect(
-            self.world.environment["BATCHSEND_LEDGER"], password=DATABASE_PASSWORD
-        ) as connection:
-            row = connection.execute(query.encode()).fetchone()
-        return row and row[0]
+MANUAL = (ROOT / "docs" / "server.md").read_text(encoding="utf-8").partition("## In containers")[2]
+SPRING = "/campaign/here/campaign"
+OURS = {"web", "schedule", "callbacks", "worker", "worker-2"}
 
 
 @pytest.fixture
-def stack(tmp_path: Path, world: World) -> Iterator[Stack]:
-    made = Stack(world, tmp_path)
-    with database() as address:
-        settings = {name: value or "" for name, value in dotenv_values(FOLDER / "env.example").items()}
-        world.environment = settings | {
-            "SITE": SITE,
-            "MYKAARMA_USERNAME": USERNAME,
-            "MYKAARMA_PASSWORD": PASSWORD,
-            "BATCHSEND_LEDGER": settings["BATCHSEND_LEDGER"].replace("@postgres/", f"@{address}/"),
-            "PGPASSWORD": DATABASE_PASSWORD,
-        }
-        try:
-            yield made
-        finally:
-            for _, service in made.running:
-                service.process.kill()
-                service.process.wait()
-
-
-@contextmanager
-def caddy(stack: Stack) -> Iterator[http.client.HTTPSConnection]:
-    """A connection to Caddy with the Caddyfile, over TLS with a certificate of its own making."""
-    secure, plain = free_port(), free_port()
-    text = (FOLDER / "Caddyfile").read_text(encoding="utf-8")
-    text = text.replace(
-        "{\n", f"{{\nadmin off\nskip_install_trust\nhttps_port {secure}\nhttp_port {plain}\n", 1
-    )
-    for name, port in (("callbacks", UPDATES), ("web", CONSOLE)):
-        assert f" {name}:{port}\n" in text
-        text = text.replace(f" {name}:{port}\n", f" 127.0.0.1:{stack.one(name).ports[port]}\n")
-    text = text.replace("{$SITE} {\n", "{$SITE} {\nlog\n")
-    (stack.folder / "Caddyfile").write_text(text)
-    program = shutil.which("caddy")
-    assert program is not None
-    home = {"HOME": str(stack.folder), "XDG_DATA_HOME": str(stack.folder / "data"), "SITE": SITE}
-    with (stack.folder / "caddy.log").open("wb") as output:
-        server = subprocess.Popen(
-            [program, "run", "--config", str(stack.folder / "Caddyfile")],
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **home},
-        )
+def compose(tmp_path: Path, world: World, sandbox: Sandbox) -> Iterator[Compose]:
+    values = {
+        "SITE": SITE,
+        "MYKAARMA_USERNAME": USERNAME,
+        "MYKAARMA_PASSWORD": PASSWORD,
+        "PGPASSWORD": DATABASE_PASSWORD,
+    }
+    settings = {**settings_of_manual(values), "MYKAARMA_BASE_URL": "http://127.0.0.1:8398"}
+    made = Compose(tmp_path / "compose", world.folder, settings, urlsplit(sandbox.base_url).port or 0)
     try:
-        root = stack.folder / "data/caddy/pki/authorities/local/root.crt"
-        certificate = stack.folder / f"data/caddy/certificates/local/{SITE}/{SITE}.crt"
-        wait_until(lambda: certificate.exists() and root.exists(), stack.folder)
-        context = ssl.create_default_context(cafile=str(root))
-        connection = http.client.HTTPSConnection(f"{SITE}:{secure}", context=context)
-        connected = socket.create_connection(("127.0.0.1", secure))
-        connection.sock = context.wrap_socket(connected, server_hostname=SITE)
-        with closing(connection):
-            yield connection
+        yield made
     finally:
-        server.terminate()
-        server.wait()
+        made.close()
 
 
-def answer(
-    connection: http.client.HTTPSConnection, path: str, body: bytes, **headers: str
-) -> http.client.HTTPResponse:
-    connection.request("POST", path, body, headers)
-    response = connection.getresponse()
-    response.read()
-    return response
+def give(world: World) -> None:
+    """As the manual says: the folder and the files in it belong to the user of the containers."""
+    for path in (world.folder, *world.folder.rglob("*")):
+        os.chown(path, 10001, 10001)
+    world.folder.chmod(0o700)
 
 
-def sign_in(connection: http.client.HTTPSConnection) -> None:
-    form = urlencode({"name": "dana", "password": CONSOLE_PASSWORD}).encode()
-    origin = f"https://{connection.host}:{connection.port}"
-    headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": origin}
-    signed_in = answer(connection, "/login", form, **headers)
-    assert (signed_in.status, signed_in.getheader("Location")) == (303, "/")
-    cookie = signed_in.getheader("Set-Cookie") or ""
-    assert "Secure" in cookie
-    connection.request("GET", "/", headers={"Cookie": cookie.split(";")[0]})
-    page = connection.getresponse()
-    assert page.status == 200
-    assert b"Spring" in page.read()
+def follow(compose: Compose, begin: str, backup: Path | None = None) -> str:
+    """Runs the block of commands in the manual that begins so. Returns what they print."""
+    (block,) = (block for block in re.findall(r"```sh\n(.*?)```", MANUAL, re.DOTALL) if begin in block)
+    printed = []
+    for line in block.splitlines():
+        if re.match("docker compose (build|ps)|install ", line):
+            continue
+        answer = f"{CONSOLE_PASSWORD}\n" if "web-users" in line else ""
+        code, text = compose.command(f"{line} --password-stdin" if answer else line, answer, backup)
+        assert code == 0, (line, text)
+        printed.append(text)
+    return "".join(printed)
 
 
-@pytest.mark.timeout(240)
-def test_the_commands_of_the_manual_start_services_that_are_healthy_and_stop(
-    stack: Stack, sandbox: Sandbox
+@dataclass
+class Browser(Clicker):
+    """A browser outside of the server, at one of two addresses."""
+
+    compose: Compose = field(kw_only=True)
+    address: str = field(default=f"{OUTSIDE}.7", kw_only=True)
+
+    @property
+    def origin(self) -> str:
+        return f"https://{SITE}"
+
+    def connect(self) -> http.client.HTTPConnection:
+        context = ssl.create_default_context(cafile=str(self.compose.authority))
+        connection = http.client.HTTPSConnection(SITE, context=context, timeout=60)
+        with self.compose.networks.inside("clients"):
+            plain = socket.create_connection((SERVER, self.port), 60, (self.address, 0))
+        connection.sock = context.wrap_socket(plain, server_hostname=SITE)
+        return connection
+
+    def sign_in(self, password: str = CONSOLE_PASSWORD, **headers: str) -> int:
+        """Returns the status of the page that follows."""
+        form = urlencode({"name": "dana", "password": password}).encode()
+        answer = self.raw(
+            "POST", "/login", form, {"Content-Type": "application/x-www-form-urlencoded", **headers}
+        )
+        assert answer.status == 303, answer.plain
+        given = [cookie for cookie in answer.cookies if "Max-Age=0" not in cookie]
+        assert all("Secure" in cookie and "HttpOnly" in cookie for cookie in given), given
+        return self.raw("GET", answer.headers["Location"]).status
+
+
+def stopped_at(compose: Compose, names: set[str], number: signal.Signals) -> None:
+    for name in names:
+        compose.containers[name].main().send_signal(number)
+
+
+def health(compose: Compose, names: set[str]) -> dict[str, bool]:
+    """What the health checks say, asked at the same time."""
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(names, pool.map(compose.is_healthy, names), strict=True))
+
+
+def test_the_commands_of_the_manual_start_services_that_are_checked_and_stop(
+    compose: Compose, world: World, sandbox: Sandbox
 ) -> None:
-    stack.world.write(customers(40), campaign='\n[schedule]\ncron = "* * * * *"\n')
-    upgraded, added = stack.run_manual()
-    assert "Queue for workers: created" in upgraded
-    assert "dana can sign in." in added
-    stack.up()
-    assert [name for name, _ in stack.running].count("worker") == 2
-    # The schedule starts its campaign in the next minute, with the password of the database in the environment.
-    sandbox.wait_for(40, seconds=120)
-    with caddy(stack) as connection:
-        secret = (stack.world.folder / ".batchsend" / "callback-secret").read_text()
-        update = b'{"messageUUID": "m", "status": "SENT"}'
-        assert answer(connection, f"/batchsend/{secret}", update).status == 200
-        assert answer(connection, f"/batchsend/{secret}x", update).status == 404
-        sign_in(connection)
-    assert stack.ask_database("SELECT count(*) FROM updates") == 1
-    wait_until(lambda: stack.ask_database("SELECT count(*) FROM messages WHERE status = 'accepted'") == 40)
-    log = (stack.folder / "caddy.log").read_text()
-    assert '"uri":"/batchsend/-"' in log
-    assert secret not in log
-    codes = {name: service.stop() for name, service in reversed(stack.running)}
-    assert codes == dict.fromkeys(codes, 0)
-    assert DATABASE_PASSWORD not in "".join(service.log.read_text() for _, service in stack.running)
+    world.write(customers(40), campaign='\n[schedule]\ncron = "* * * * *"\n')
+    give(world)
+    printed = follow(compose, "web-users")
+    assert "Queue for workers: created" in printed
+    assert "dana can sign in." in printed
+    assert set(compose.containers) == {*OURS, "caddy"}
+    browser = Browser(443, compose=compose)
+    the_web_server_is_in_front(compose, browser)
+    updates_arrive(compose, browser, (world.folder / ".batchsend/callback-secret").read_text())
+    guesses_are_counted_by_address(compose)
+    lists_of_fifty_megabytes_arrive(compose, browser)
+    # The schedule starts its campaign in the next minute.
+    sandbox.wait_for(40, seconds=70)
+    until(
+        lambda: compose.ask_database("SELECT count(*) FROM messages WHERE status = 'accepted'") == "40",
+        "sent",
+    )
+    # A service that hangs is not healthy, nor is one without its database.
+    stopped_at(compose, OURS, signal.SIGSTOP)
+    assert not any(health(compose, OURS).values())
+    stopped_at(compose, OURS, signal.SIGCONT)
+    until(lambda: all(health(compose, OURS).values()), "healthy again")
+    compose.kill_postgres()
+    until(lambda: not any(health(compose, OURS).values()), "without a database")
+    compose.up("postgres")
+    until(lambda: all(health(compose, OURS).values()), "healthy with a database")
+    codes = compose.stop()
+    assert {name: codes[name] for name in OURS} == dict.fromkeys(OURS, 0)
+    assert DATABASE_PASSWORD not in "".join(one.printed() for one in compose.containers.values())
     assert set(sandbox.texts().values()) == {1}
 
 
-def test_workers_send_what_is_handed_over_and_stop_in_the_middle(stack: Stack, sandbox: Sandbox) -> None:
-    stack.world.write(customers(400), campaign="\n[sending]\nrate = 100\n")
-    stack.run_manual()
-    (stack.world.folder / "other.toml").write_text(
-        (stack.world.folder / "campaign.toml").read_text().replace("Spring", "Other")
-        + '\n[schedule]\ncron = "0 10 1 1 *"\n'
-    )
-    stack.up()
-    detached = stack.world.send("--detach")
-    assert detached.code == 0, detached.err
-    assert "handed over to 2 workers" in detached.out
-    sandbox.wait_for(100)
-    first = next(service for name, service in stack.running if name == "worker")
-    assert first.stop() == 0
-    sandbox.wait_for(400)
-    wait_until(lambda: stack.ask_database("SELECT count(*) FROM messages WHERE status = 'accepted'") == 400)
+def the_web_server_is_in_front(compose: Compose, browser: Browser) -> None:
+    with compose.networks.inside("clients"):
+        plain = http.client.HTTPConnection(SERVER, timeout=60)
+        plain.connect()
+    with closing(plain):
+        plain.request("GET", "/", headers={"Host": SITE})
+        answer = plain.getresponse()
+        assert (answer.status, answer.headers["Location"]) == (308, f"https://{SITE}/")
+    assert browser.sign_in() == 200
+    assert "Spring" in browser.get("/").plain
+
+
+def updates_arrive(compose: Compose, browser: Browser, secret: str) -> None:
+    update = b'{"messageUUID": "m", "status": "SENT"}'
+    assert browser.raw("POST", f"/batchsend/{secret}", update).status == 200
+    assert browser.raw("POST", f"/batchsend/{secret}x", update).status == 404
+    assert compose.ask_database("SELECT count(*) FROM updates") == "1"
+    compose.containers["callbacks"].kill()
+    assert browser.raw("POST", f"/batchsend/{secret}", update).status == 502
+    log = compose.containers["caddy"].printed()
+    assert '"uri":"/batchsend/-"' in log
+    assert secret not in log
+    assert compose.restart_ended() == ["callbacks"]
+
+
+def guesses_are_counted_by_address(compose: Compose) -> None:
+    """The address is that of the browser, not the web server's, and not one that a browser names."""
+    guesser = Browser(443, compose=compose)
+    named = ({"X-Forwarded-For": f"198.51.100.{number}"} for number in range(20))
+    assert any(guesser.sign_in("wrong", **headers) == 429 for headers in named)
+    assert Browser(443, compose=compose, address=f"{OUTSIDE}.8").sign_in() == 200
+
+
+def lists_of_fifty_megabytes_arrive(compose: Compose, browser: Browser) -> None:
+    """A larger one is refused with a reason, also to browsers, which speak HTTP/2."""
+    megabyte = b"Customer UUID,Note\n" + (b"a," + b"b" * 1021 + b"\n") * 1023
+    list_page = f"{SPRING}/list"
+    file = compose.folder / "larger.csv"
+    file.write_bytes(megabyte * 100)
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    curl = ["curl", "--http2", "--silent", "--cacert", compose.authority, "--write-out", "%{http_code}"]
+    curl += ["--resolve", f"{SITE}:443:{SERVER}", "--header", f"Origin: {browser.origin}"]
+    curl += ["--cookie", cookies, "--form", f"csrf={browser.token()}", "--form", f"file=@{file}"]
+    clients = compose.network("clients")
+    done = subprocess.run([*clients, *curl, f"{browser.origin}{list_page}"], capture_output=True)
+    assert done.stdout[-3:] == b"303", done
+    assert "has more than 50 MB" in browser.get(list_page).plain
+    assert browser.send_file(list_page, "large.csv", megabyte * 49).status == 303
+
+
+def test_nobody_is_texted_twice_or_lost_while_services_are_killed_and_restarted(
+    compose: Compose, world: World, sandbox: Sandbox
+) -> None:
+    world.write(customers(400), campaign='\n[sending]\nrate = 40\n[schedule]\ncron = "0 10 1 1 *"\n')
+    give(world)
+    follow(compose, "web-users")
+    browser = Browser(443, compose=compose)
+    browser.sign_in()
+    checked, _ = browser.check(SPRING)
+    browser.get(f"{checked}/send")
+    browser.post(f"{checked}/send", {"choice": "all", "number": "400", "sure": "yes"})
+    sandbox.wait_for(40)
+    progress_arrives_while_texts_are_sent(browser)
+    compose.containers["worker"].kill()
+    assert compose.restart_ended() == ["worker"]
+    sandbox.wait_for(120)
+    compose.kill_postgres()
+    compose.up("postgres")
+    sandbox.wait_for(180)
+    # The campaign stops with the console, and the workers continue.
+    assert compose.stop("web") == {"web": 0}
+    sandbox.wait_for(260)
+    # Stops all in the middle. The requests in flight are finished.
+    follow(compose, "--pull")
+    open_rows = "SELECT count(*) FROM messages WHERE status NOT IN ('accepted', 'unconfirmed')"
+    until(lambda: compose.ask_database(open_rows) == "0", "sent or unconfirmed")
+    unconfirmed = int(compose.ask_database("SELECT count(*) FROM messages WHERE status = 'unconfirmed'"))
+    assert set(sandbox.texts().values()) == {1}
+    assert len(sandbox.texts()) >= 400 - unconfirmed
+    # Of all that was stopped, only one worker was killed, with ten requests in flight at most.
+    assert unconfirmed <= 10
+    browser.sign_in()
+    shown = browser.get(f"{SPRING}/run/1").plain
+    assert "Run 1, done" in shown
+    # The process that the console had started ended in time.
+    assert "its process was killed" not in shown
+
+
+def progress_arrives_while_texts_are_sent(browser: Browser) -> None:
+    with closing(browser.connect()) as connection:
+        cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        connection.request("GET", f"{SPRING}/run/1/events", headers={"Cookie": cookies})
+        stream = connection.getresponse()
+        for _ in range(2):
+            assert until(stream.readline, "progress").startswith(b"event: progress")
+            while stream.readline().strip():
+                pass
+
+
+def test_the_database_is_upgraded_backed_up_and_restored_as_in_the_manual(
+    compose: Compose, world: World, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    world.write(customers(10))
+    give(world)
+    compose.command("docker compose run --rm worker ledger upgrade")
+    code, printed = compose.command("docker compose run --rm worker send campaign.toml --yes")
+    assert code == 0, printed
+    backup = tmp_path / "ledger.dump"
+    follow(compose, "pg_dump", backup)
+    # What was sent later is not known after the restore.
+    world.write_list(customers(20))
+    give(world)
+    code, printed = compose.command("docker compose run --rm worker send campaign.toml --yes")
+    assert code == 0, printed
+    printed = follow(compose, "pg_restore", backup)
+    assert compose.ask_database("SELECT count(*) FROM messages") == "10"
+    assert "Spring" in printed
     assert set(sandbox.texts().values()) == {1}

@@ -194,6 +194,7 @@ def addresses(clicker: Clicker) -> dict[str, str]:
         "history": "/history?q=customer-3",
         "unknown": "/history?q=unknown",
         "replies": "/replies",
+        "replies found": replies_found(clicker),
         "opt-outs": "/opt-outs",
         "opt-out": "/opt-outs/add",
         "opted-in": "/opt-outs/remove?customer=sandbox-opted-out-1",
@@ -232,6 +233,14 @@ def receive_replies(folder: Path) -> None:
         }
         Deliveries(ledger).record(ReceivedUpdate.all_of(json.dumps(event).encode(), at))
     ledger.close()
+
+
+def replies_found(clicker: Clicker) -> str:
+    """Looks for new replies; returns the address that says what was found."""
+    name = clicker.get("/replies").hidden("name")
+    address = str(clicker.submit("/replies/look", {"name": name}).headers["Location"])
+    clicker.wait(address, "conversations read")
+    return address
 
 
 def settled(clicker: Clicker) -> str:

@@ -39,7 +39,7 @@ def test_sdist_and_wheel_pass_the_checks_of_an_index(release: tuple[Path, Path])
 
 def test_the_wheel_has_each_file_that_the_program_reads(release: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(release[1]) as archive:
-        packed = {name: archive.read(name) for name in archive.namelist() if "dist-info" not in name}
+        packed = {name: archive.read(name) for name in archive.namelist() if name.startswith("batchsend/")}
     source = {
         path.relative_to(ROOT).as_posix(): path.read_bytes()
         for path in (ROOT / "batchsend").rglob("*")
@@ -47,6 +47,27 @@ def test_the_wheel_has_each_file_that_the_program_reads(release: tuple[Path, Pat
     }
     assert any(not name.endswith(".py") for name in source)
     assert packed == source
+
+
+def test_man_shows_the_page_that_the_wheel_installs(command: Path) -> None:
+    page = command.parents[1] / "share" / "man" / "man1" / "batchsend.1"
+    assert page.read_bytes() == (ROOT / "docs" / "batchsend.1").read_bytes()
+    environment = os.environ | {"PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}", "MANWIDTH": "80"}
+    environment.pop("MANPATH", None)
+    shown = subprocess.run(["man", "batchsend"], env=environment, capture_output=True, encoding="utf-8")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "batchsend send [OPTIONS] CAMPAIGN" in shown.stdout
+
+
+def test_the_man_page_has_no_mistakes() -> None:
+    checked = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", ROOT / "docs" / "batchsend.1"],
+        capture_output=True,
+        encoding="utf-8",
+    )
+    # The page has no date, so that the same code always gives the same page.
+    assert [line for line in checked.stdout.splitlines() if "missing date" not in line] == []
+    assert checked.stderr == ""
 
 
 def test_the_sdist_has_what_a_distributor_needs(release: tuple[Path, Path]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 
 from batchsend.utils import files
-from batchsend.utils.files import write_beside_open, write_new, write_private
+from batchsend.utils.files import sqlite_uri, write_beside_open, write_new, write_private
 
 
 def test_a_new_file_gets_the_first_name_that_is_free(tmp_path: Path) -> None:
@@ -100,3 +100,16 @@ def test_a_new_file_that_cannot_be_moved_leaves_nothing(
     with pytest.raises(PermissionError):
         write_new(tmp_path, ["a.txt"], lambda file: file.write_text("new", encoding="utf-8"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "address"),
+    [
+        (PurePosixPath("/home/dana/a b?.db"), "file:///home/dana/a%20b%3F.db"),
+        (PureWindowsPath("C:\\texts\\ledger.db"), "file:///C:/texts/ledger.db"),
+        (PureWindowsPath("\\\\server\\share\\dms.db"), "file:////server/share/dms.db"),
+    ],
+)
+def test_sqlite_finds_files_on_other_computers_too(file: PurePath, address: str) -> None:
+    """SQLite refuses an address with a host."""
+    assert sqlite_uri(file) == address

@@ -120,3 +120,14 @@ def test_send_finishes_its_requests_when_a_windows_terminal_is_closed(tmp_path: 
     assert "Run the same command again to continue." in out
     statuses = [values["status"] for _, values in sorted(world.workbook().items())]
     assert statuses == [*["accepted"] * 3, *["pending"] * 3]
+
+
+@pytest.mark.parametrize("missing", ["SIGHUP", "SIGBREAK", "SIGTERM"])
+def test_a_signal_that_a_system_does_not_have_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.delattr(signal, missing, raising=False)
+    received: list[int] = []
+    with signals.handling_signals(received.append):
+        signal.raise_signal(signal.SIGINT)
+    assert received == [signal.SIGINT]

@@ -238,7 +238,7 @@ def test_the_scheduler_lives_on_with_a_full_disk_for_its_log(world: World, sandb
     moment = datetime.now(UTC) - timedelta(seconds=5)
     text = CAMPAIGN.replace("America/Chicago", "UTC")
     world.write(customers(2), campaign=f"{text}[schedule]\nat = {moment:%Y-%m-%dT%H:%M:%S}\n")
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
         process = subprocess.Popen(
             [*BATCHSEND, "schedule", "campaign.toml"],
             cwd=world.folder,

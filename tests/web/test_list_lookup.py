@@ -42,9 +42,9 @@ def clicker(world: World) -> Iterator[Clicker]:
         yield server.signed_in()
 
 
-def look_up(clicker: Clicker) -> Answer:
+def look_up(clicker: Clicker, **fields: str) -> Answer:
     """Looks up; returns the page after the end."""
-    answer = clicker.post(f"{PAGE}/lookup")
+    answer = clicker.post(f"{PAGE}/lookup", fields)
     deadline = time.monotonic() + 60
     while "Looking up the customers" in answer.plain:
         assert time.monotonic() < deadline
@@ -94,7 +94,9 @@ def broken_api() -> Iterator[str]:
         server.shutdown()
 
 
-def test_rows_without_an_answer_leave_the_list_unchanged(broken_api: str, tmp_path: Path) -> None:
+def test_rows_without_an_answer_leave_the_list_unchanged_until_a_person_goes_on_without_them(
+    broken_api: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "dealership"
     folder.mkdir()
     campaign = '[columns]\ncustomer_uuid = "Customer ID"\n[sending]\nrate = 100\n'
@@ -103,10 +105,16 @@ def test_rows_without_an_answer_leave_the_list_unchanged(broken_api: str, tmp_pa
     with serving(world) as server:
         clicker = server.signed_in()
         clicker.get(f"{PAGE}/lookup")
+        assert "go on without" not in clicker.get(f"{PAGE}/lookup").plain
         answer = look_up(clicker)
-    assert "myKaarma gave no usable answer for 1 row, so the list is unchanged." in answer.plain
-    assert (folder / "campaign.toml").read_text(encoding="utf-8") == text
-    assert not list(folder.glob("*with ids*"))
+        assert "myKaarma gave no usable answer for 1 row, so the list is unchanged." in answer.plain
+        assert (folder / "campaign.toml").read_text(encoding="utf-8") == text
+        assert not list(folder.glob("*with ids*"))
+        assert "Look up again, and go on without them" in answer.plain
+        gone_on = look_up(clicker, without="yes")
+    assert "or myKaarma gave no usable answer" in gone_on.plain
+    [copy] = folder.glob("*with ids*")
+    assert load_campaign(folder / "campaign.toml").list == copy
 
 
 def test_what_stops_a_look_up_is_said_on_its_page(world: World, clicker: Clicker) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
 from ledgers import BASE_URL, came_to, identity, planned, send_all, store_plan
-from web_client import Answer, Clicker
-from world import World
+from web_client import Answer, Clicker, serving
+from world import Sandbox, World, customers
 
 from batchsend.ledger.deliveries import Deliveries, ReceivedUpdate
 from batchsend.ledger.ledger import Ledger
@@ -48,6 +49,16 @@ def receive(folder: Path, *replies: tuple[str, str], base_url: str = BASE_URL) -
             Deliveries(ledger).record(ReceivedUpdate.all_of(event, "2026-03-02T11:00:00.000Z"))
 
 
+def arrive(sandbox: Sandbox, customer: str, words: str) -> None:
+    """A text from a customer arrives at the stand-in for myKaarma."""
+    body = json.dumps({"customer": customer, "body": words}).encode()
+    request = urllib.request.Request(
+        f"{sandbox.base_url}/replies", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert response.status == 200
+
+
 def decide(clicker: Clicker, shown: Answer, words: str, decision: str) -> Answer:
     """Presses the button of the reply with these words."""
     found = re.search(
@@ -63,7 +74,52 @@ def test_no_reply_yet(office: tuple[World, Clicker]) -> None:
     _, clicker = office
     shown = clicker.get(PAGE).plain
     assert "No reply has come in" in shown
-    assert "the person who looks after batchsend can ask myKaarma for them" in shown
+    assert "unless replies come in by themselves" in shown
+
+
+def look(clicker: Clicker) -> Answer:
+    """Looks for new replies; returns the page that says what was found."""
+    begun = clicker.post("/replies/look", {"name": clicker.get(PAGE).hidden("name")})
+    return clicker.wait(begun.url, "New replies")
+
+
+def test_new_replies_are_looked_for_in_mykaarma(world: World, sandbox: Sandbox) -> None:
+    world.write(customers(3)).send()
+    other = (world.folder / "campaign.toml").read_text("utf-8").replace('name = "', 'name = "Other ')
+    (world.folder / "other.toml").write_text(other, "utf-8")
+    arrive(sandbox, "customer-0", "Please stop texting me")
+    arrive(sandbox, "customer-1", "I'll stop by")
+    with serving(world) as served:
+        clicker = served.signed_in()
+        found = look(clicker)
+        assert "2 replies: 1 asks for no more texts, 1 is unclear and needs attention." in found.plain
+        assert "3 of 3 conversations read." in found.plain
+        assert "Please decide about 1 reply" in clicker.get(PAGE).plain
+        assert [one.customer_uuid for one in entries(world.folder)] == ["customer-0"]
+        assert "There are no new replies." in look(clicker).plain
+        # The second click on one button finds the page of the first.
+        name = found.url.rpartition("/")[2]
+        assert clicker.post("/replies/look", {"name": name}).url == found.url
+        assert "nothing was done" in clicker.post("/replies/look", {"name": "../x"}).plain
+        assert clicker.get(f"{PAGE}/look/{name[::-1]}").status == 404
+    assert len(sandbox.requests()) == 3
+
+
+def test_a_campaign_that_cannot_be_asked_is_named(world: World) -> None:
+    world.write(customers(1)).send()
+    (world.folder / "broken.toml").write_text('list = "x.csv"\n', "utf-8")
+    world.environment = {"MYKAARMA_PASSWORD": "wrong"}
+    with serving(world) as served:
+        found = look(served.signed_in())
+    assert "0 of 1 conversation read." in found.plain
+    assert "Not all could be read" in found.plain
+    assert "broken: " in found.plain
+    assert "communications.message.get" in found.plain
+
+
+def test_a_look_before_anything_was_sent(office: tuple[World, Clicker]) -> None:
+    _, clicker = office
+    assert "No customer was texted in the last 30 days" in look(clicker).plain
 
 
 def test_unclear_replies_come_first_and_an_opt_out_counts_everywhere(office: tuple[World, Clicker]) -> None:

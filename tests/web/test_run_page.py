@@ -16,7 +16,7 @@ from world import World, customers
 from batchsend.ledger.dismissals import dismissals_of
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.runs import overview
+from batchsend.ledger.runs import note_undelivered, overview
 from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.runs.lookup import state_of as run_words
 from batchsend.sending.cluster.open_runs import hand_over
@@ -91,6 +91,18 @@ def test_the_chart_counts_every_row_once(clicker: Clicker) -> None:
         float(width) for width in re.findall(r'<rect class="\w+" width="([\d.]+)" height="4">', page.text)
     ]
     assert max(widths) == widths[2] == pytest.approx(200 / 7, abs=0.01)
+
+
+def test_a_notice_that_was_not_delivered_is_named(clicker: Clicker, ledger: Ledger) -> None:
+    note_undelivered(
+        ledger, 1, ["The notice to hooks.example.com was not delivered: x. Check `url` under [n]."]
+    )
+    note_undelivered(ledger, 1, ["The notice by e-mail was not delivered: y."])
+    shown = clicker.get(RUN)
+    assert "The notice to hooks.example.com was not delivered: x" in shown.plain
+    assert "The notice by e-mail was not delivered: y" in shown.plain
+    assert "under [n]" not in shown.plain
+    assert "/campaign/here/campaign/when/more/notices" in shown.text
 
 
 def test_a_code_is_said_in_words_and_kept_in_a_tooltip(clicker: Clicker) -> None:

@@ -525,6 +525,15 @@ def test_the_downloads_of_a_check(world: World, served: Served) -> None:
     assert problems[0] == [*rows[0], "Problem", "Row in the list", "Problem (check)", "What to do"]
     assert [row[len(rows[0]) + 1] for row in problems[1:]] == ["3", "6"]
     assert clicker.raw("GET", f"{address}/workbook").status == 200
+    # What is written if the usual one is open in Excel.
+    usual = world.folder / "previews" / "campaign.xlsx"
+    second = usual.rename(usual.with_name("campaign (2).xlsx"))
+    state = world.folder / ".batchsend" / "web" / f"{address.rpartition('/')[2]}.state.json"
+    found = state.read_text(encoding="utf-8")
+    state.write_text(found.replace('"campaign.xlsx"', '"campaign (2).xlsx"'), encoding="utf-8")
+    assert clicker.raw("GET", f"{address}/workbook").status == 200
+    state.write_text(found, encoding="utf-8")
+    second.rename(usual)
     world.write_list(customers(2))
     assert clicker.raw("GET", f"{address}/list").status == 200, "it was kept"
     other, _ = clicker.check(SPRING)

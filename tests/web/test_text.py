@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from web_client import Answer, Clicker, serving
 from workbooks import new_workbook
 from world import World, customers
 
+from batchsend.web.jobs import text_preview
 from batchsend.web.jobs.text_preview import LONGEST, STRANGEST, RowText, Wanted, strangeness, try_text
 
 TEXT = "/campaign/here/campaign/text"
@@ -130,6 +132,7 @@ def test_without_scripts_a_column_is_added_and_the_preview_updated(clicker: Clic
     assert "Hi Ann Civic" in page.plain
     page = settled(clicker, clicker.post(TEXT, {**form_of(page), "show": "longest"}))
     assert "Hi Maximiliane Accord" in page.plain
+    assert "No text of the list is longer." in page.plain
     page = clicker.post(TEXT, {**form_of(page), "do": "source"})
     assert form_of(page)["text"] == ["Hi {{ first_name | name_case }} {{ model }}"]
     page = clicker.post(TEXT, {**form_of(page), "do": "words"})
@@ -244,6 +247,23 @@ def test_the_strangest_values_are_blank_or_unusual() -> None:
 def test_an_emoji_makes_the_longest_text_if_it_has_more_segments(world: World) -> None:
     found = tried(world, "{{ first_name or 'x' }} " + "x" * 80, Wanted(extreme=LONGEST))
     assert (found.row, found.segments, found.room) == (5, 2, 134)
+    assert found.longest_of == 0
+
+
+def test_the_longest_text_is_found_where_short_values_make_it(world: World) -> None:
+    people = customers(900)
+    for number, person in enumerate(people):
+        person["First Name"] = f"Bartholomew-{number:03}"
+    people[777]["First Name"] = "Al"
+    world.write_list(people, "many.csv")
+    content = (world.folder / "campaign.toml").read_bytes().replace(b"customers.csv", b"many.csv")
+    source = "{{ 'x' * 200 if first_name == 'Al' else first_name }}"
+    found = tried(world, source, Wanted(extreme=LONGEST), content)
+    assert (found.row, found.longest_of) == (779, 0)
+    with patch.object(text_preview, "_IN_ORDER_SECONDS", 0):
+        some = tried(world, source, Wanted(extreme=LONGEST), content)
+    assert some.longest_of == 100
+    assert tried(world, source, Wanted(2), content).longest_of is None
 
 
 @pytest.mark.parametrize("source", ["Hi {{ first_name }}, " + "x" * 150, "{{ model }} 😀", "{{ 1 / 0 }}"])

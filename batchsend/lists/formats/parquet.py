@@ -12,6 +12,7 @@ import pandas as pd
 from batchsend.errors import ListError
 from batchsend.lists.formats.frames import rows_of
 from batchsend.lists.source import FileSnapshot, ListOptions
+from batchsend.utils.wording import install_command
 
 _ROWS_AT_A_TIME = 10_000
 #: pandas stores an index without a name under such a name.
@@ -59,7 +60,7 @@ def open_parquet(path: Path, snapshot: FileSnapshot, _options: ListOptions) -> P
     if find_spec("pyarrow") is None:
         raise ListError(
             path,
-            'It is a Parquet file, which needs the library pyarrow. Install it: `pip install "batchsend[parquet]"`. '
-            "Or export the list as .xlsx or .csv.",
+            f"It is a Parquet file, which needs the library pyarrow. Install it: {install_command('parquet')}. Or "
+            "export the list as .xlsx or .csv.",
         )
     return ParquetSource(path, snapshot)

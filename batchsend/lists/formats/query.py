@@ -23,6 +23,8 @@ from batchsend.errors import ListError
 from batchsend.lists.formats.frames import rows_of
 from batchsend.lists.source import FileSnapshot, ListOptions
 from batchsend.settings import LIST_DATABASE
+from batchsend.utils.files import sqlite_uri
+from batchsend.utils.wording import install_command
 
 #: Seconds, from connecting to the last row.
 QUERY_TIMEOUT = 600
@@ -145,7 +147,7 @@ def _sqlite(path: Path, url: URL) -> Engine:
         )
 
     def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"{sqlite_uri(file)}?mode=ro", uri=True)
         # Text that is not UTF-8 makes a damaged cell instead of an error that quotes it.
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
         return connection
@@ -194,7 +196,7 @@ def _no_driver(url: URL, error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError):
         return (
             f"The driver for {LIST_DATABASE} ({url.get_driver_name()}) is not installed. Install it: "
-            f'`pip install "batchsend[{extra}]"`.'
+            f"{install_command(extra)}."
         )
     return (
         f"The driver for {LIST_DATABASE} ({url.get_driver_name()}) cannot be loaded: {error}. Install that."

@@ -249,6 +249,18 @@ def wait_until_expired(live: Callable[[], Mapping[str, float]], busy: BusyError)
         time.sleep(_WATCH_SECONDS)
 
 
+def wait_for_renewals(ledger: Ledger) -> None:
+    """Waits until all processes have had the time to renew their leases, if the database has just restarted.
+
+    Until then, a process that was killed long ago counts as well.
+    """
+    overdue = exists().where(leases.c.lease_until < SERVER_CLOCK)
+    with ledger.read() as connection:
+        age = connection.scalar(select(_server_age).where(overdue))
+    if age is not None and age <= LEASE_SECONDS:
+        time.sleep(LEASE_SECONDS - age + _WATCH_SECONDS)
+
+
 def live_leases(connection: Connection, which: ColumnElement[bool]) -> dict[str, float]:
     """Which of these leases are alive: owner -> their end."""
     return dict(connection.execute(select(leases.c.owner, leases.c.lease_until).where(which, ALIVE)).all())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from batchsend.planning.customer_match import Match
 from batchsend.runs.list_lookup import LookupReport, look_up_list
 from batchsend.runs.lookup_target import of_loaded
 from batchsend.sending.pacing import Pause
+from batchsend.utils.files import remove
 from batchsend.utils.wording import row_count
 from batchsend.web.jobs.problem_rows import copy_name
 
@@ -26,17 +27,20 @@ _WORD = "with ids"
 
 @dataclass(frozen=True)
 class LookedUp:
-    """A list with ids that was written, and what was found, in a sentence."""
+    """A list with ids that was written, and what was found, in sentences.
 
-    path: Path
+    `path` is `None` if it was not written, because some rows got no answer.
+    """
+
+    path: Path | None
     found: str
 
 
-def look_up_customers(path: Path, content: bytes, ledger: str | None) -> LookedUp:
+def look_up_customers(path: Path, content: bytes, ledger: str | None, *, without_answer: bool) -> LookedUp:
     """Writes the list of a campaign file again, next to the campaign, with the ids of its customers.
 
-    `path` and `content`: the campaign file's; `ledger`: as `--ledger`. Raises `BatchsendError`; then no list was
-    written.
+    `path` and `content`: the campaign file's; `ledger`: as `--ledger`; `without_answer`: rows that get no answer are
+    left without an id. Raises `BatchsendError`; then no list was written.
     """
     campaign = parse_campaign(path, content)
     _refuse(campaign)
@@ -47,9 +51,10 @@ def look_up_customers(path: Path, content: bytes, ledger: str | None) -> LookedU
         report = look_up_list(target.lookup, name, reader, target.pace, kept, _wait)
     if report.problem is not None or report.written is None:
         raise BatchsendError(report.problem or "No list was written.", on_page=_ended_early(report))
-    if report.unknown:
-        report.written.unlink(missing_ok=True)
-        raise BatchsendError(_unknown(report))
+    if report.unknown and not without_answer:
+        with suppress(OSError):
+            remove(report.written)
+        return LookedUp(None, _unknown(report))
     return LookedUp(report.written, _found(report))
 
 
@@ -70,16 +75,18 @@ def _wait(_pause: Pause) -> None:
 def _found(report: LookupReport) -> str:
     if report.all_found:
         return f"All {row_count(report.rows)} have their customer now."
+    why = ", or myKaarma gave no usable answer" if report.unknown else ""
     return (
         f"Customers were found for {report.matches[Match.ONE]:,} of {row_count(report.rows)}. The other rows have no "
-        f"id and get no text, because no customer or more than one fits."
+        f"id and get no text, because no customer or more than one fits{why}."
     )
 
 
 def _unknown(report: LookupReport) -> str:
     return (
         f"myKaarma gave no usable answer for {row_count(report.unknown)}, so the list is unchanged. What was found "
-        f"so far is kept: look up again to ask for {'it' if report.unknown == 1 else 'these'}."
+        f"so far is kept: look up again to ask for {'it' if report.unknown == 1 else 'these'}, or go on without "
+        f"{'it' if report.unknown == 1 else 'them'}."
     )
 
 

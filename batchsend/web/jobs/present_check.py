@@ -22,6 +22,7 @@ from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError, SettingsError
 from batchsend.lists.newest import newest_match
 from batchsend.settings import Settings, load_settings, require_credentials
+from batchsend.utils.extensions import packages
 from batchsend.web.folder import CampaignFile, NotFoundError, WebFolder
 from batchsend.web.jobs.registry import JobRequest, Jobs, JobState
 from batchsend.web.queries import history_version
@@ -70,6 +71,7 @@ def _dependencies(folder: WebFolder, campaign: Campaign) -> list[Any]:
         settings.base_url,
         _credentials_problem(settings),
         *history_version(folder, campaign),
+        *packages(),
         f"{datetime.now(UTC):%Y-%m-%d %H}",
     ]
 

@@ -1,12 +1,13 @@
-"""The program of a job: a start of sending, a test, a look for lost texts. `python -m batchsend.web.jobs FILE`
+"""The program of a job: a start of sending, a test, a look for lost texts or replies.
 
-`registry` starts it and reads the state that it writes. It uses the same functions as the command line. A check is a
-job that a reader makes, so that it ends with the server.
+`python -m batchsend.web.jobs FILE` does it. `registry` starts it and reads the state that it writes. It uses the same
+functions as the command line. A check is a job that a reader makes, so that it ends with the server.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -19,7 +20,14 @@ from typing import Any, TypeVar
 from sqlalchemy import func, select
 
 from batchsend.campaigns.campaign import Campaign
-from batchsend.errors import BatchsendError, BusyError, DeclinedError, GuardError, IdentityError
+from batchsend.errors import (
+    BatchsendError,
+    BusyError,
+    DeclinedError,
+    GuardError,
+    IdentityError,
+    system_sentence,
+)
 from batchsend.exits import Exit
 from batchsend.ledger.opening import open_for_reading, open_ledger
 from batchsend.ledger.schema import starts
@@ -43,7 +51,7 @@ from batchsend.utils.progress import step
 from batchsend.utils.protected_files import read_only_in
 from batchsend.utils.signals import interrupt_on_signals
 from batchsend.utils.timestamps import now, to_text
-from batchsend.web.folder import readable_below
+from batchsend.web.folder import WebFolder, readable_below
 from batchsend.web.jobs.check_files import PROBLEMS_FILE, write_problem_rows
 from batchsend.web.jobs.confirmation import CheckedPlan, checked_plan, differences
 from batchsend.web.jobs.problem_rows import ProblemRows, problem_rows
@@ -56,6 +64,7 @@ from batchsend.web.jobs.registry import (
     write_json,
     write_state,
 )
+from batchsend.web.jobs.reply_search import find_replies
 from batchsend.web.jobs.step_facts import facts_of_error, facts_of_plan, refusals_by_step
 from batchsend.web.jobs.to_approve import ToApprove, to_approve
 from batchsend.web.rendering import first_line, fragments
@@ -64,8 +73,11 @@ T = TypeVar("T")
 
 #: The server holds a campaign for an instant to see whether it is being sent, so a start tries again.
 _TRIES, _PAUSE = 5, 0.3
+_SAFE_AGAIN = "The texts sent so far are recorded; checking and sending again texts no one twice."
 #: The part of a check's time after which the plan is made, and after which its workbook is written.
 _PLANNED, _WRITTEN = 0.45, 0.8
+#: Seconds between two reports of how many conversations were read.
+_TELL_SECONDS = 0.5
 
 
 class _Job:
@@ -149,6 +161,7 @@ def check(job: _Job) -> None:
             agreed=summary.consent_counts,
             hours=summary.hours,
             first_wait=summary.first_wait or "",
+            workbook=workbook.name,
             workbook_saved_at=workbook.stat().st_mtime_ns,
             segments=plan.segments,
             cost=summary.cost,
@@ -258,12 +271,28 @@ def settle(job: _Job) -> None:
     job.end(settlement.exit, settlement.stopped or "", **settlement.as_json())
 
 
+def replies(job: _Job) -> None:
+    """Looks for new replies to the texts of all campaigns of the folder. Sends nothing."""
+    request = job.request
+    reported_at = -math.inf
+
+    def tell(read: int, wanted: int) -> None:
+        nonlocal reported_at
+        if time.monotonic() - reported_at > _TELL_SECONDS:
+            job.report("looking", read=read, wanted=wanted)
+            reported_at = time.monotonic()
+
+    found = find_replies(WebFolder(Path(request.campaign), request.ledger), tell)
+    job.end(Exit.DONE, **found.facts())
+
+
 _KINDS: Mapping[str, Callable[[_Job], None]] = {
     "check": check,
     "send": send,
     "rehearse": rehearse,
     "trial": trial,
     "settle": settle,
+    "replies": replies,
 }
 
 
@@ -355,11 +384,13 @@ def _run(job: _Job) -> int:
         facts = facts_of_error(error, _campaign(job.request))
         job.end(int(error.exit_code), error.on_page, can_start_anew=anew, **facts)
         return int(error.exit_code)
+    except OSError as error:
+        job.end(Exit.STOPPED, f"{system_sentence(error)} {_SAFE_AGAIN}")
+        return Exit.STOPPED
     except Exception as error:  # noqa: BLE001 - the user needs a sentence for every error
         job.end(
             Exit.STOPPED,
-            f"There is an error in batchsend ({type(error).__name__}). The texts sent so far are recorded; checking "
-            f"and sending again texts no one twice. Please report it.",
+            f"There is an error in batchsend ({type(error).__name__}). {_SAFE_AGAIN} Please report it.",
         )
         return Exit.STOPPED
     return Exit.DONE

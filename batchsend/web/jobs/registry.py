@@ -25,7 +25,7 @@ from aiohttp import web
 
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
-from batchsend.utils.files import write_private
+from batchsend.utils.files import remove, write_private
 from batchsend.utils.processes import ChildProcess
 from batchsend.web.folder import NotFoundError
 from batchsend.web.jobs import problem_rows, to_approve
@@ -54,8 +54,8 @@ _NOT_KEPT = "This check is no longer kept. Check the campaign again."
 class JobRequest:
     """What a job is to do.
 
-    `campaign`: the campaign file. `checked`: a stored `CheckedPlan`. `only_below`: the folder outside which the job
-    reads no list, template or suppression file.
+    `campaign`: the campaign file; the folder for a look for replies. `checked`: a stored `CheckedPlan`. `only_below`:
+    the folder outside which the job reads no list, template or suppression file.
     """
 
     kind: str
@@ -177,6 +177,13 @@ class Jobs:
                 return prepared
         return ChildProcess([str(file)], module=_MODULE, environment=environment, silent=True)
 
+    async def interrupt(self) -> None:
+        """Ends the processes of the jobs that this server has started, once their requests in flight are finished."""
+        children = list(self._children.values())
+        for child in children:
+            child.interrupt()
+        await asyncio.gather(*(asyncio.to_thread(child.wait) for child in children))
+
     def request(self, name: str) -> JobRequest:
         """Returns a job's request. Raises `NotFoundError`."""
         try:
@@ -236,7 +243,7 @@ class Jobs:
     def _forget(self, name: str) -> None:
         self._checks.pop(name, None)
         for what in ("request", "state"):
-            self._file(name, what).unlink(missing_ok=True)
+            remove(self._file(name, what))
 
     async def cancel(self, name: str) -> None:
         """Ends a check that is not over. Its process removes what it has written."""

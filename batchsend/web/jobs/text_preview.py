@@ -13,17 +13,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from heapq import nlargest
 from itertools import chain, repeat
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
-from batchsend.errors import FileError, ListError
+from batchsend.errors import ExtensionError, FileError, ListError
 from batchsend.lists.customer_list import Chunk
 from batchsend.lists.headers import folded
 from batchsend.messages.lint import Finding, lint, read_columns
@@ -34,16 +33,23 @@ from batchsend.planning.columns import Roles
 from batchsend.planning.cost import cost_of
 from batchsend.planning.row_frame import Context, rows_of
 from batchsend.planning.rules import MAX_CHARACTERS, judge, text
-from batchsend.planning.text_lint import LintFinding, TextLint, lint_context, rules_of
+from batchsend.planning.text_lint import (
+    LintFinding,
+    TextLint,
+    lint_context,
+    package_findings,
+    package_rules_of,
+    rules_of,
+)
 from batchsend.reports.advice import advise
 from batchsend.statuses import Code, Status
 from batchsend.web.jobs.list_preview import ReadList, list_of, roles_of
 
 LONGEST, STRANGEST = "longest", "strangest"
-#: Rows that could have the longest text and are tried.
-_CANDIDATES = 100
-#: Seconds after which no more rows are tried, and how many are tried at once.
-_SECONDS, _AT_ONCE = 0.5, 100
+#: Seconds after which no more rows are tried (for the longest text, which takes time to sort), and how many at once.
+_SECONDS, _IN_ORDER_SECONDS, _AT_ONCE = 0.5, 0.3, 100
+#: Twice the most rows that are tried for the longest text.
+_MOST_TRIED = 40_000
 #: Mistakes in other rows' texts that are named.
 _FINDINGS_NAMED = 3
 #: Digits from which words are part of a phone.
@@ -83,7 +89,8 @@ class RowText:
 
     `row` is `None` if the list has no rows. `earlier` and `later`: the numbers of the neighboring rows. `units` of
     `room` are used. `other`: the campaign's text that the row gets instead. `missed`: no row has the words.
-    `lint`: what carriers block or customers dislike in the text; `others_lint`: the same in other rows only.
+    `longest_of`: of how many rows it is the longest text, 0 for all, if that was asked for. `lint`: what carriers
+    block or customers dislike in the text; `others_lint`: the same in other rows only.
     """
 
     problems: tuple[str, ...] = ()
@@ -103,6 +110,7 @@ class RowText:
     cells: tuple[tuple[str, str], ...] = ()
     other: str = ""
     missed: bool = False
+    longest_of: int | None = None
     lint: tuple[Finding, ...] = ()
     others_lint: tuple[LintFinding, ...] = ()
     whole: WholeList | None = None
@@ -181,15 +189,20 @@ def try_text(path: Path, content: bytes, template: Path, source: str, wanted: Wa
     headers = read.customers.headers
     try:
         compiled = MessageTemplate.of(template, source, headers)
-    except FileError as error:
+        return _tried(_Trial(campaign, read, compiled, roles_of(campaign, headers)[0]), wanted)
+    except (FileError, ExtensionError) as error:
         return RowText(problems=error.page_problems)
-    trial = _Trial(campaign, read, compiled, roles_of(campaign, headers)[0])
-    number = _number(trial, wanted)
+
+
+def _tried(trial: _Trial, wanted: Wanted) -> RowText:
+    longest = _longest(trial) if wanted.extreme == LONGEST and not wanted.words else None
+    number = longest[0] if longest is not None else _number(trial, wanted)
     shown = _row_text(trial, wanted.row if number is None else number)
     made = _own_texts(trial)
     return replace(
         shown,
         missed=number is None and bool(wanted.words),
+        longest_of=longest[1] if longest is not None else None,
         **_lint(trial, shown, made),
         whole=_whole_list(trial, made),
     )
@@ -207,13 +220,9 @@ def _number(trial: _Trial, wanted: Wanted) -> int | None:
     """Returns the number of the wanted row or of one just before it; `None` if none has the words."""
     if wanted.words:
         return _with_words(trial, wanted.words, wanted.row or 0)
-    if wanted.extreme == LONGEST:
-        return _longest(trial)
     if wanted.extreme == STRANGEST:
         return max(trial.rows(), key=lambda row: strangeness(row[2]), default=(0,))[0]
-    if wanted.row is not None:
-        return wanted.row
-    return next(trial.rows(), (0,))[0]
+    return wanted.row if wanted.row is not None else next(trial.rows(), (0,))[0]
 
 
 def _with_words(trial: _Trial, words: str, after: int) -> int | None:
@@ -242,23 +251,26 @@ def _with_words(trial: _Trial, words: str, after: int) -> int | None:
     return first
 
 
-def _longest(trial: _Trial) -> int:
-    """Returns the row with the longest text. Only those with the longest or the most unusual values are tried."""
-    lengths = [
-        (len(joined := "".join(values)), len(non_gsm7(joined)), number, cells)
-        for number, cells, values in trial.rows()
-    ]
-    likely = {
-        number: cells
-        for key in (itemgetter(0), itemgetter(1, 0))
-        for _, _, number, cells in nlargest(_CANDIDATES, lengths, key=key)
-    }
-    made = _texts(trial, pd.DataFrame(likely.values(), index=list(likely), dtype=object))
+def _longest(trial: _Trial) -> tuple[int, int]:
+    """Returns the row with the longest text, and of how many rows it is the longest: 0 for all.
+
+    Rows whose values differ are tried, those with the longest or the most unusual ones first.
+    """
+    of_values: dict[Sequence[str], tuple[int, Sequence[str]]] = {}
+    for number, cells, values in trial.rows():
+        of_values.setdefault(values, (number, cells))
+    rows = [*of_values.values()]
+    length = np.array([len("".join(values)) for values in of_values])
+    unusual = np.array([len(non_gsm7("".join(values))) for values in of_values])
+    orders = np.lexsort((unusual, length))[::-1], np.lexsort((length, unusual))[::-1]
+    likely = [rows[one] for one in dict.fromkeys(np.column_stack(orders).ravel()[:_MOST_TRIED].tolist())]
+    numbers, cells_of = [number for number, _ in likely], [cells for _, cells in likely]
+    made = _texts(trial, pd.DataFrame(cells_of, numbers, dtype=object), in_order=True)
+    of_how_many = 0 if len(made) == len(rows) else len(made)
     made = made[made["body"].notna()]
-    if made.empty:
-        return next(iter(likely), 0)
     size = made["segments"].astype(int) * MAX_CHARACTERS + made["body"].str.len()
-    return int(made.index.to_numpy()[size.to_numpy().argmax()])
+    longest = made.index.to_numpy()[size.to_numpy().argmax()] if len(made) else next(iter(numbers), 0)
+    return int(longest), of_how_many
 
 
 # The whole list
@@ -274,8 +286,8 @@ class _Made:
 
 def _own_texts(trial: _Trial) -> _Made:
     sample = trial.read.sample
-    own = sample[[trial.text_of(cells) == trial.compiled.path for cells in sample.to_numpy().tolist()]]
-    own = own.set_axis(range(own.shape[1]), axis=1)
+    is_own = [trial.text_of(cells) == trial.compiled.path for cells in sample.to_numpy().tolist()]
+    own = sample[is_own].set_axis(range(sample.shape[1]), axis=1)
     return _Made(own, _texts(trial, own))
 
 
@@ -288,10 +300,16 @@ def _lint(trial: _Trial, shown: RowText, tried: _Made) -> dict[str, Any]:
         compared = {headers[one]: cells[one] for one in read_columns(headers) if cells}
         context = replace(lint_context(campaign), cells=compared)
         found = tuple(lint(shown.body, context, rules_of(campaign)))
+        if cells:
+            row = tried.own.loc[[shown.row]].assign(body=shown.body)
+            found += tuple(
+                one for _, one in package_findings(package_rules_of(campaign), context, headers, row)
+            )
     others = TextLint(campaign, headers, TemplateChoice(trial.compiled))
     texts = tried.texts[tried.texts["code"].isna()]
     others.add(tried.own.loc[texts.index].assign(body=texts["body"]), None)
-    more = tuple(one for one in others.findings() if Finding(one.rule, one.sentence) not in found)
+    shown_there = {(one.rule, one.sentence) for one in found}
+    more = tuple(one for one in others.findings() if (one.rule, one.sentence) not in shown_there)
     return {"lint": found, "others_lint": more[:_FINDINGS_NAMED]}
 
 
@@ -315,14 +333,14 @@ def _whole_list(trial: _Trial, tried: _Made) -> WholeList | None:
     )
 
 
-def _texts(trial: _Trial, frame: pd.DataFrame) -> pd.DataFrame:
-    """Makes the texts of rows by the rule that makes them before sending; of some rows if it takes too long."""
-    frame = frame.set_axis(range(frame.shape[1]), axis=1)
-    context = trial.context({})
-    ends, made = time.monotonic() + _SECONDS, []
+def _texts(trial: _Trial, frame: pd.DataFrame, *, in_order: bool = False) -> pd.DataFrame:
+    """Makes the texts of rows as before sending; of the first or, unless `in_order`, of any if it takes too long."""
+    context, made = trial.context({}), []
+    ends = time.monotonic() + (_IN_ORDER_SECONDS if in_order else _SECONDS)
     steps = -(-len(frame) // _AT_ONCE)
     for step in range(steps):
-        made.append(text(frame.iloc[step::steps], context))
+        rows = slice(step * _AT_ONCE, (step + 1) * _AT_ONCE) if in_order else slice(step, None, steps)
+        made.append(text(frame.iloc[rows], context))
         if time.monotonic() > ends:
             break
     return pd.concat(made) if made else pd.DataFrame({"body": [], "code": []})

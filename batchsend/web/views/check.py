@@ -171,7 +171,9 @@ def why_outdated(request: web.Request, check: OpenCheck, state: JobState) -> str
 async def workbook(request: web.Request) -> web.StreamResponse:
     """Downloads the workbook of a check, which has every text."""
     check, state = await complete_check(request)
-    path = preview_path(check.campaign, None)
+    # It has another name if the usual one was open in Excel.
+    usual = preview_path(check.campaign, None)
+    path = usual.with_name(state.facts.get("workbook", usual.name))
     if await asyncio.to_thread(_saved_at, path) != state.facts["workbook_saved_at"]:
         raise BatchsendError(
             "A newer check has replaced this workbook. Check again, then download the new one."

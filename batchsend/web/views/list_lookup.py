@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -57,13 +58,13 @@ def _present(request: web.Request, file: Path) -> Reading[LookedUp] | None:
 async def begin(request: web.Request) -> web.Response:
     """Begins a look-up, unless the user has one for this campaign."""
     found, _ = await open_step(request)
+    without_answer = "without" in await request.post()
     key = session(request).user, found.file.path
     running = request.app[LOOKUPS]
     if key not in running:
         folder = request.app[FOLDER]
-        reading = request.app[READERS].begin(
-            key[0], look_up_customers, found.file.path, found.content, folder.ledger
-        )
+        look_up = partial(look_up_customers, without_answer=without_answer)
+        reading = request.app[READERS].begin(key[0], look_up, found.file.path, found.content, folder.ledger)
         task = asyncio.create_task(_use(request.app, session(request), found, reading, request.path))
         running[key] = reading, task
         task.add_done_callback(lambda _: running.pop(key))
@@ -77,6 +78,9 @@ async def _use(
     """Makes the list with ids the campaign's list."""
     try:
         looked_up = await asyncio.shield(reading.future)
+        if looked_up.path is None:
+            user.keep(page, Draft({}, {"without": looked_up.found}))
+            return
         async with app[CHANGING]:
             await asyncio.to_thread(_change, app[FOLDER], found, looked_up.path)
     except CanceledError:

@@ -184,12 +184,12 @@ async def export(request: web.Request) -> web.FileResponse:
     """Sends the list as a workbook, which can be imported again."""
     urls = await asyncio.to_thread(_ledgers, request)
     file = request.app[FOLDER].state / "opt-outs.xlsx"
-    skipped = await request.app[READERS].run(session(request).user, write_export, urls, file)
+    written, skipped = await request.app[READERS].run(session(request).user, write_export, urls, file)
     if skipped:
         session(request).notify(
             f"{skipped:,} not in the file: they come from a stand-in for myKaarma and count only there."
         )
-    return web.FileResponse(file, headers={"Content-Disposition": 'attachment; filename="opt-outs.xlsx"'})
+    return web.FileResponse(written, headers={"Content-Disposition": 'attachment; filename="opt-outs.xlsx"'})
 
 
 def _done(request: web.Request, notice: str) -> web.HTTPSeeOther:
@@ -338,12 +338,14 @@ def read_into(urls: Ledgers, path: Path, person: Person) -> Imported:
     return Imported(added, known, list(notes_on(found)), found.lost)
 
 
-def write_export(urls: Iterable[str], path: Path) -> int:
-    """Writes the list. Returns how many entries are not in it, because they count only for a sandbox."""
+def write_export(urls: Iterable[str], path: Path) -> tuple[Path, int]:
+    """Writes the list. Returns its path, which differs from `path` if that is open in another program.
+
+    And how many entries are not in it, because they count only for a sandbox.
+    """
     from batchsend.reports.list_file import write_opt_outs
 
     with _opened(urls, open_for_reading) as ledgers:
         entries = list({entry: None for ledger in ledgers for entry in opt_outs(ledger)})
     everywhere = [entry for entry in entries if not entry.base_url]
-    write_opt_outs(path, everywhere)
-    return len(entries) - len(everywhere)
+    return write_opt_outs(path, everywhere), len(entries) - len(everywhere)

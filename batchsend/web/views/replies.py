@@ -23,11 +23,15 @@ from batchsend.messages.stop_words import Meaning
 from batchsend.utils.timestamps import now
 from batchsend.web.auth.middleware import person_of, session
 from batchsend.web.folder import NotFoundError
+from batchsend.web.jobs.registry import JOBS, JobState
 from batchsend.web.queries import ledgers_of
-from batchsend.web.rendering import page
+from batchsend.web.rendering import page, part
 from batchsend.web.views.campaigns import FOLDER
+from batchsend.web.views.settling import begin_job
 
 PATH = "/replies"
+#: The kind of job that looks for replies, and its page's address.
+REPLIES, LOOK = "replies", f"{PATH}/look"
 #: Replies that the page shows.
 _SHOWN = 200
 _DONE = {
@@ -67,6 +71,7 @@ async def show(request: web.Request) -> web.Response:
         waiting=waiting,
         others=others[:_SHOWN],
         more=len(others) > _SHOWN,
+        name=request.app[JOBS].new_name(),
         several=ledgers > 1,
     )
 
@@ -80,7 +85,38 @@ async def save(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(PATH)
 
 
+async def look(request: web.Request) -> web.Response:
+    """Begins to look for new replies in myKaarma, in a process of its own."""
+    name = await begin_job(request, REPLIES, str(request.app[FOLDER].root))
+    raise web.HTTPSeeOther(f"{LOOK}/{name}")
+
+
+async def looked(request: web.Request) -> web.Response:
+    """Shows which replies were found, or that they are still looked for."""
+    return page(
+        request,
+        "replies_found.html.j2",
+        here=request.path,
+        state=await asyncio.to_thread(_job_state, request),
+    )
+
+
+async def look_progress(request: web.Request) -> web.Response:
+    """Shows how far the look is; makes the browser load the page again once it has ended."""
+    state = await asyncio.to_thread(_job_state, request)
+    if state.is_over:
+        return web.Response(headers={"HX-Refresh": "true"})
+    return web.Response(text=part("looking.html.j2", facts=state.facts), content_type="text/html")
+
+
 # The functions below block.
+
+
+def _job_state(request: web.Request) -> JobState:
+    jobs, name = request.app[JOBS], request.match_info["job"]
+    if jobs.request(name).kind != REPLIES:
+        raise NotFoundError("This page is no longer kept. Go back to the replies.")
+    return jobs.state(name)
 
 
 def _ledgers(request: web.Request) -> Mapping[str, str]:

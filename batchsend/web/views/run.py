@@ -16,7 +16,7 @@ from batchsend.campaigns.campaign import Campaign, times_of
 from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.replies import ReplyCounts, reply_counts
-from batchsend.ledger.runs import CodeCount, starts_of
+from batchsend.ledger.runs import UNDELIVERED, CodeCount, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.cost import RunCost, costs_of_runs
 from batchsend.planning.waiting import WaitRules, waiting_until
@@ -87,7 +87,7 @@ class _Facts:
     `waiting`: rows that are not sent yet, by the reason; `opens_at`: when the first of those that wait for a time may
     be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again; `left_out`:
     status -> those that cannot, because they were dismissed. `cost`: of the texts sent, if known. `replies`: to the
-    run's texts, if there are any.
+    run's texts, if there are any. `undelivered`: a sentence for each notice about its end that was not delivered.
     """
 
     run: RunRecord
@@ -104,6 +104,7 @@ class _Facts:
     left_out: Mapping[str, int]
     cost: RunCost | None
     replies: ReplyCounts | None
+    undelivered: Sequence[str]
 
 
 async def show(request: web.Request) -> web.Response:
@@ -197,6 +198,7 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             next_start=_next_start(run.campaign),
             starts=starts_of(found.ledger, run.number),
             approvals=approvals_of(found.ledger, [run.number]).get(run.number, ()),
+            undelivered=[_without_advice(one) for one in record.about.get(UNDELIVERED, "").splitlines()],
             replies=reply_counts(found.ledger, [run.number]).get(run.number),
             rows=page_of_rows(found.ledger, run.number, query, _phone(run.campaign, query.find)),
             is_latest=is_latest,
@@ -204,6 +206,11 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             left_out={status: count - can_resend[status] for status, count in may_resend.items()},
             cost=costs_of_runs(found.ledger, [record.id]).get(record.id),
         )
+
+
+def _without_advice(sentence: str) -> str:
+    """What was wrong with a notice. What follows is advice for the command line."""
+    return sentence.partition(" Check ")[0]
 
 
 def _by_status(groups: Sequence[OutcomeGroup]) -> Counter[str]:

@@ -15,6 +15,7 @@ from batchsend.web.jobs.registry import JOBS, JobRequest, JobState, environment_
 from batchsend.web.live_runs import OUTCOME_WORDS
 from batchsend.web.queries import RunRef
 from batchsend.web.rendering import page, part
+from batchsend.web.views.campaigns import FOLDER
 from batchsend.web.views.opening import run_ref
 
 #: The kind of job, and the end of the pages' addresses.
@@ -27,22 +28,20 @@ _SETTLED = (Status.DELIVERED, Status.ACCEPTED, Status.UNDELIVERED)
 async def begin(request: web.Request) -> web.Response:
     """Begins to look for the texts, in a process of its own."""
     run = await asyncio.to_thread(run_ref, request)
+    name = await begin_job(request, SETTLE, str(run.file.path), run.number)
+    raise web.HTTPSeeOther(f"{run.url}/{SETTLE}/{name}")
+
+
+async def begin_job(request: web.Request, kind: str, campaign: str, run: int | None = None) -> str:
+    """Begins a job that changes nothing in myKaarma. Returns its name, which the form's page has made."""
     name = str((await request.post()).get("name", ""))
     if not re.fullmatch(NAME, name):
-        raise BatchsendError(
-            "This form is incomplete, and nothing was done. Go back to the run, and reload it."
-        )
+        raise BatchsendError("This form is incomplete, and nothing was done. Go back, and reload the page.")
     current = session(request)
-    job = JobRequest(
-        kind=SETTLE,
-        campaign=str(run.file.path),
-        ledger=run.folder.ledger,
-        user=current.user,
-        run=run.number,
-    )
+    job = JobRequest(kind, campaign, request.app[FOLDER].ledger, current.user, run=run)
     environment = environment_of(current.user, named=current.is_named)
     await asyncio.to_thread(request.app[JOBS].start, name, job, environment)
-    raise web.HTTPSeeOther(f"{run.url}/{SETTLE}/{name}")
+    return name
 
 
 async def show(request: web.Request) -> web.Response:
