@@ -117,8 +117,8 @@ A campaign is a text file in [TOML](https://toml.io). It names the list, the tex
 - Credentials do not belong in a campaign file. They are [settings](commands.md#settings).
 - Editors for TOML, such as VS Code with Even Better TOML, complete the file, explain its keys and mark mistakes: the
   first line, `#:schema ./campaign.schema.json`, names the schema in the same folder. Both are optional. For older
-  files, write that line, and the schema with `batchsend schema --out campaign.schema.json`. The schema of this version
-  is also [on this site](campaign.schema.json).
+  files, write that line, and the schema with `batchsend schema --out campaign.schema.json`. The schema of this
+  version is also [on this site](campaign.schema.json).
 
 A key without a default is off unless you set it, or its description says otherwise.
 """
