@@ -144,7 +144,9 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(cold_world: 
 
     assert missed.code == Exit.REFUSED
     said = " ".join(missed.err.split())
-    assert f'`pipx install --force "batchsend[{extra}]"`, or `pip install "batchsend[{extra}]"`' in said
+    assert (
+        f'`pipx runpip batchsend install "batchsend[{extra}]"`, or `pip install "batchsend[{extra}]"`' in said
+    )
 
 
 def test_the_extras_of_this_test_are_those_of_the_package() -> None:
