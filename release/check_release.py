@@ -55,8 +55,8 @@ def main() -> int:
     except CheckError as error:
         print(f"Not fit for a release: {error}", file=sys.stderr)
         return 1
-    if missing := missing_addresses((ROOT / "pyproject.toml").read_text(encoding="utf-8")):
-        print(missing)
+    if reminder := obstacles((ROOT / "pyproject.toml").read_text(encoding="utf-8")):
+        print(reminder)
     print(f"Checked: {sdist.relative_to(ROOT)} and {wheel.relative_to(ROOT)}")
     return 0
 
@@ -143,11 +143,22 @@ def check_version(version: str, section: str) -> str:
     return f"Version {version}, as in CHANGELOG.md."
 
 
-def missing_addresses(pyproject: str) -> str | None:
-    """A reminder, while no public address of the project is known."""
-    if tomllib.loads(pyproject)["project"].get("urls"):
-        return None
-    return "Before an upload: add [project.urls] to pyproject.toml. See CONTRIBUTING.md, Releases."
+def obstacles(pyproject: str) -> str | None:
+    """A reminder of what an upload still needs."""
+    project = tomllib.loads(pyproject)["project"]
+    needs = [
+        *(
+            ["another name, as batchsend on the index is another project"]
+            if project["name"] == "batchsend"
+            else []
+        ),
+        *([] if project.get("urls") else ["[project.urls]"]),
+    ]
+    return (
+        f"Before an upload, pyproject.toml needs {' and '.join(needs)}. See CONTRIBUTING.md."
+        if needs
+        else None
+    )
 
 
 def install(wheel: Path, environment: Path) -> Path:

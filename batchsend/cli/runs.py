@@ -122,7 +122,7 @@ def _write_into_list(found: Found, out: Path | None) -> ListCopy:
 @ledger_option
 def runs(campaign: Path | None, ledger: str | None) -> None:
     """List runs: when, by whom and with which counts."""
-    from batchsend.cli.text.report import run_lines
+    from batchsend.cli.text.report import ShownRun, run_lines
     from batchsend.ledger.approvals import approvals_of
     from batchsend.ledger.replies import reply_counts
     from batchsend.ledger.runs import overview
@@ -133,11 +133,21 @@ def runs(campaign: Path | None, ledger: str | None) -> None:
     with find_ledger(campaign, ledger) as found:
         name = load_campaign(campaign).name if campaign is not None else None
         listed = overview(found, name)
-        states = {run.run_id: state_of(found, run) for run in listed}
         numbers = [run.run_id for run in listed]
-        approved, replied = approvals_of(found, numbers), reply_counts(found, numbers)
-        costs = costs_of_runs(found, numbers)
-        echo_lines(run_lines(listed, states, report_pages(found, numbers), approved, replied, costs))
+        pages, approvals = report_pages(found, numbers), approvals_of(found, numbers)
+        replies, costs = reply_counts(found, numbers), costs_of_runs(found, numbers)
+        shown = [
+            ShownRun(
+                run,
+                state_of(found, run),
+                pages.get(run.run_id),
+                approvals.get(run.run_id, ()),
+                replies.get(run.run_id),
+                costs.get(run.run_id),
+            )
+            for run in listed
+        ]
+        echo_lines(run_lines(shown))
 
 
 @click.command()

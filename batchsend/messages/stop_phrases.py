@@ -1,13 +1,14 @@
 """The words and phrases by which customers ask for no more texts, or seem to, in English and Spanish.
 
 Each is compared with one sentence of an answer at a time, in the spelling that `stop_words.py` gives it: small
-letters, no accents, no apostrophes, one blank between words.
+letters, no accents, no apostrophes, one blank between words. Compiling them takes 50 ms: import them where an answer
+is judged.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 #: Where a sentence of an answer ends.
 BREAK = re.compile(
@@ -354,3 +355,28 @@ START = re.compile(
     r"|iniciar|comenzar|empezar|reanudar|suscribir(?:me)?|suscribeme|alta|inicio)"
     rf"(?: {_POLITE_WORDS})*"
 )
+
+#: Words in a short sentence.
+_BRIEF = 9
+
+
+def asks_to_stop(sentences: Sequence[str]) -> bool:
+    """Whether an answer of these sentences asks for no more texts."""
+    others = [sentence for sentence in sentences if not ASIDE.fullmatch(sentence)]
+    if others and all(ALONE.fullmatch(sentence) for sentence in others):
+        return True
+    ours = [sentence for sentence in sentences if not ELSEWHERE.search(sentence)]
+    if any(CLEAR.fullmatch(sentence) or _is_brief_stop(sentence) for sentence in ours):
+        return True
+    return not any(INSTEAD.search(sentence) for sentence in sentences) and any(map(_has_request, ours))
+
+
+def _is_brief_stop(sentence: str) -> bool:
+    """Whether this is a short sentence that begins or ends with "stop"."""
+    if len(sentence.split()) > _BRIEF or CAR_TROUBLE.search(sentence):
+        return False
+    return bool(STOP_FIRST.fullmatch(sentence) or STOP_LAST.fullmatch(sentence))
+
+
+def _has_request(sentence: str) -> bool:
+    return any(not NEGATED.search(sentence[: found.start()]) for found in REQUEST.finditer(sentence))

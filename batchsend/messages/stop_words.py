@@ -12,27 +12,6 @@ import re
 import unicodedata
 from enum import StrEnum
 
-from batchsend.messages.stop_phrases import (
-    ALONE,
-    ASIDE,
-    BREAK,
-    CAR_TROUBLE,
-    CLEAR,
-    ELSEWHERE,
-    HARMLESS,
-    HINT,
-    INSTEAD,
-    NEGATED,
-    QUOTED_FOOTER,
-    REACTION,
-    REQUEST,
-    START,
-    STOP_FIRST,
-    STOP_LAST,
-)
-
-#: Words in a short sentence.
-_BRIEF = 9
 #: Characters that are read. A request to stop is short, and a text message has at most 1,600.
 _LONGEST = 2000
 
@@ -48,38 +27,29 @@ class Meaning(StrEnum):
 
 def meaning_of(text: str) -> Meaning:
     """What `text` asks for."""
+    # Compiling the patterns takes a twentieth of a second, and `send` judges no answer.
+    from batchsend.messages.stop_phrases import (
+        BREAK,
+        HARMLESS,
+        HINT,
+        QUOTED_FOOTER,
+        REACTION,
+        REQUEST,
+        START,
+        asks_to_stop,
+    )
+
     whole = _one_spelling(text[:_LONGEST])
     said = QUOTED_FOOTER.sub(" ", whole)
     if said != whole and not _words(said):
         return Meaning.STOP
     sentences = [words for part in BREAK.split(REACTION.sub(" ", said)) if (words := _words(part))]
-    if _asks_to_stop(sentences):
+    if asks_to_stop(sentences):
         return Meaning.STOP
     if any(START.fullmatch(sentence) for sentence in sentences):
         return Meaning.START
     hints = any(HINT.search(HARMLESS.sub(" ", part)) or REQUEST.search(part) for part in sentences)
     return Meaning.UNCLEAR if hints else Meaning.OTHER
-
-
-def _asks_to_stop(sentences: list[str]) -> bool:
-    others = [sentence for sentence in sentences if not ASIDE.fullmatch(sentence)]
-    if others and all(ALONE.fullmatch(sentence) for sentence in others):
-        return True
-    ours = [sentence for sentence in sentences if not ELSEWHERE.search(sentence)]
-    if any(CLEAR.fullmatch(sentence) or _is_brief_stop(sentence) for sentence in ours):
-        return True
-    return not any(INSTEAD.search(sentence) for sentence in sentences) and any(map(_has_request, ours))
-
-
-def _is_brief_stop(sentence: str) -> bool:
-    """Whether this is a short sentence that begins or ends with "stop"."""
-    if len(sentence.split()) > _BRIEF or CAR_TROUBLE.search(sentence):
-        return False
-    return bool(STOP_FIRST.fullmatch(sentence) or STOP_LAST.fullmatch(sentence))
-
-
-def _has_request(sentence: str) -> bool:
-    return any(not NEGATED.search(sentence[: found.start()]) for found in REQUEST.finditer(sentence))
 
 
 # --- one spelling for all

@@ -102,13 +102,8 @@ class Service:
     @property
     def needs_attention(self) -> bool:
         """Whether a person has to look at a campaign's last start, or at a file."""
-        return (
-            self._left_rows
-            or bool(self._problems)
-            or any(
-                watched.attention or watched.last_problem is not None for watched in self._watched.values()
-            )
-        )
+        campaigns = (one.attention or one.last_problem is not None for one in self._watched.values())
+        return self._left_rows or bool(self._problems) or any(campaigns)
 
     def snapshot(self) -> Snapshot:
         """A copy of the state; another thread may ask for it."""

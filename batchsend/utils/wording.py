@@ -11,9 +11,12 @@ def capitalized(text: str) -> str:
 
 
 def install_command(extra: str) -> str:
-    """The commands that install an optional part of batchsend: `pipx ... "batchsend[parquet]"`, or `pip ...`."""
+    """The commands that install an optional part of batchsend: `pipx ... "batchsend[parquet]"`, or `pip ...`.
+
+    Both keep the batchsend that is installed. Without it, an index would give another project of this name.
+    """
     wanted = f'"batchsend[{extra}]"'
-    return f"`pipx install --force {wanted}`, or `pip install {wanted}` if pip installed batchsend"
+    return f"`pipx runpip batchsend install {wanted}`, or `pip install {wanted}` if pip installed batchsend"
 
 
 def row_count(count: int) -> str:

@@ -72,3 +72,14 @@ def test_version_and_changelog_have_to_agree() -> None:
 
 def test_our_own_changelog_has_such_a_section() -> None:
     assert check_release.newest_section((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+
+
+def test_an_upload_needs_a_free_name_and_addresses() -> None:
+    assert (
+        check_release.obstacles('[project]\nname = "other"\nurls = {Homepage = "https://example.com"}')
+        is None
+    )
+    reminder = check_release.obstacles('[project]\nname = "batchsend"')
+    assert reminder is not None
+    assert "another name" in reminder
+    assert "[project.urls]" in reminder

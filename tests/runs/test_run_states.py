@@ -11,7 +11,7 @@ from ledgers import BASE_URL, came_to
 from sqlalchemy import update
 from world import World
 
-from batchsend.cli.text.report import run_lines
+from batchsend.cli.text.report import ShownRun, run_lines
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import overview
@@ -41,7 +41,7 @@ def keeper(ledger: Ledger) -> LeaseKeeper:
 def shown(ledger: Ledger) -> tuple[str, str]:
     """The summary line of the only run, and what it does."""
     [run] = overview(ledger)
-    _, summary, state = run_lines([run], {run.run_id: state_of(ledger, run)}, {}, {}, {}, {})
+    _, summary, state = run_lines([ShownRun(run, state_of(ledger, run))])
     return summary.partition(": ")[2], state.strip()
 
 

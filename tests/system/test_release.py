@@ -92,8 +92,10 @@ def test_the_metadata_name_version_and_pythons(release: tuple[Path, Path]) -> No
 def readme_commands() -> list[list[str]]:
     """The commands in README.md that need no account, without those that install."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    first = readme.partition("## Try it")[2].partition("```\n")[2].partition("```")[0]
-    return [shlex.split(line, comments=True) for line in first.splitlines() if line.startswith("batchsend ")]
+    section = readme.partition("## Try it")[2].partition("\n## ")[0]
+    return [
+        shlex.split(line, comments=True) for line in section.splitlines() if line.startswith("batchsend ")
+    ]
 
 
 def test_the_readme_can_be_followed_with_the_wheel_alone(command: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
@@ -101,33 +101,36 @@ def trial_report_lines(report: TrialReport) -> Iterator[str]:
         yield f"messageUUID: {report.row['message_uuid']}"
 
 
-def run_lines(
-    overview: Sequence[RunOverview],
-    states: Mapping[int, RunState],
-    pages: Mapping[int, Path],
-    approved: Mapping[int, Sequence[Approval]],
-    replied: Mapping[int, ReplyCounts],
-    costs: Mapping[int, RunCost],
-) -> Iterator[str]:
-    """The runs, the latest first. By run number: what each does, its page, approvals, replies and cost, if any."""
-    if not overview:
+class ShownRun(NamedTuple):
+    """A run in the list: what it does, and its report page, approvals, replies and cost if it has them."""
+
+    run: RunOverview
+    state: RunState
+    page: Path | None = None
+    approvals: Sequence[Approval] = ()
+    replies: ReplyCounts | None = None
+    cost: RunCost | None = None
+
+
+def run_lines(runs: Sequence[ShownRun]) -> Iterator[str]:
+    """The runs, the latest first."""
+    if not runs:
         yield "Nothing has been sent yet."
-    for run in overview:
+    for run, state, page, approvals, replies, cost in runs:
         began = run.created_at[:16].replace("T", " ")
         yield f"run {run.run_id}  {run.campaign}  {began} UTC  by {run.os_user} on {run.host}  to {run.base_url}"
-        state = states[run.run_id]
         tally = Tally.of(run.counts, sending=state.sending)
         yield f"  {Path(run.list_file).name}: {tally.sentence()}"
         yield from (f"  {line}" for line in delivery_lines(run.counts))
-        if run.run_id in costs:
-            yield f"  cost of the texts sent: {costs[run.run_id].words}"
-        if run.run_id in replied:
-            yield f"  {replied[run.run_id].sentence()}"
-        for approval in approved.get(run.run_id, ()):
+        if cost is not None:
+            yield f"  cost of the texts sent: {cost.words}"
+        if replies is not None:
+            yield f"  {replies.sentence()}"
+        for approval in approvals:
             yield f"  approved by {given_words(approval, _UTC)} UTC"
         yield f"  {state.words}"
-        if run.run_id in pages:
-            yield f"  report: {shown_path(pages[run.run_id])}"
+        if page is not None:
+            yield f"  report: {shown_path(page)}"
 
 
 def delivery_lines(counts: Mapping[str, int]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -56,6 +57,9 @@ SCHEMA = f"batchsend_queue_{version('procrastinate').replace('.', '_')}"
 _LOOK_SECONDS = 10.0
 #: How long a job lasts at most. Then other runs have their turn, if their jobs wait.
 _TURN_SECONDS = 30.0
+#: The most requests at a time, of all jobs together. The event loop that the database's driver needs on Windows can
+#: wait for 512 connections.
+_MOST_REQUESTS = 400 if sys.platform == "win32" else sys.maxsize
 #: How long a run whose sending failed here is left to others.
 _PAUSE_SECONDS = 5.0
 #: PostgreSQL's advisory lock for creating the queue's tables: "queue" on a phone's keys.
@@ -103,6 +107,7 @@ class Worker:
         #: Run -> what ends its sending here; `None` where its job waits for its turn.
         self._stops: dict[int, Stop | None] = {}
         self._sending: set[asyncio.Task[None]] = set()
+        self._most_requests = _MOST_REQUESTS
         #: Run -> the last problem with it that was said.
         self._problems: dict[int, str] = {}
 
@@ -133,6 +138,7 @@ class Worker:
         # Their tracebacks do not help the people who run workers; the messages below say that the database is away.
         for logger in ("procrastinate", "psycopg.pool", "psycopg", "asyncio"):
             logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
+        self._most_requests = _MOST_REQUESTS // concurrency
         away = False
         while not stopping.is_set():
             app = App(connector=_connector(self.ledger.url, self.name))
@@ -208,7 +214,8 @@ class Worker:
             if run is None or self._process.leaving.is_set():
                 return
             # The end of quiet hours is for the sweep: a worker has no time to wait for it.
-            loop = SendLoop(replace(run.settings, wait=False), lambda _event: None)
+            most = min(run.settings.concurrency, self._most_requests)
+            loop = SendLoop(replace(run.settings, wait=False, concurrency=most), lambda _event: None)
             self._stops[run_id] = loop.stop
             self.say(f"Run {run_id}: helping to send it.")
             self._problems.pop(run_id, None)

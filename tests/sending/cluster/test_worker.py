@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,8 @@ from batchsend.runs.handover import stop_handed_over
 from batchsend.sending.cluster import worker
 from batchsend.sending.cluster.open_runs import EndedRun, open_run_ids
 from batchsend.sending.cluster.worker import SCHEMA, Worker, create_queue
+from batchsend.sending.dispatch import SendLoop
+from batchsend.sending.run_settings import RunSettings
 from batchsend.settings import Credentials
 
 CREDENTIALS = Credentials(USERNAME, PASSWORD)
@@ -165,6 +168,40 @@ def test_a_job_sends_for_a_turn_where_another_run_waits(
     assert set(sandbox.texts().values()) == {1}
     with ledger.read() as connection:
         assert connection.execute(select(leases)).all() == []
+    ledger.close()
+
+
+def test_the_jobs_of_a_worker_share_the_connections_that_its_event_loop_can_wait_for(
+    postgres_url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows, those are few."""
+    monkeypatch.setattr(worker, "_MOST_REQUESTS", 10)
+    monkeypatch.setattr(worker, "_LOOK_SECONDS", 0.1)
+    used: set[int] = set()
+
+    def send_loop(settings: RunSettings, listener: Callable[[object], None]) -> SendLoop:
+        used.add(settings.concurrency)
+        return SendLoop(settings, listener)
+
+    monkeypatch.setattr(worker, "SendLoop", send_loop)
+    ledger = open_ledger(postgres_url)
+    run = a_run(ledger, rows=2, base_url=sandbox.base_url)
+    assert run.settings.concurrency == 20
+    create_queue(ledger)
+
+    async def work() -> None:
+        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def ended(_run: EndedRun) -> None:
+            loop.call_soon_threadsafe(stopping.set)
+
+        named = Worker(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None, ended=ended)
+        async with named as one:
+            await one.work(2, stopping)
+
+    asyncio.run(work())
+    assert used == {5}
+    assert ledger.counts(run.run_id) == {"accepted": 2}
     ledger.close()
 
 
