@@ -140,5 +140,6 @@ def test_the_search_finds_a_page(address: str, browser: Browser) -> None:
 
 def opened(browser: Browser, address: str) -> Page:
     page = browser.new_context(**LOOKS[0]).new_page()
-    page.goto(f"{address}/index.html")
+    # Words typed before the index is loaded find nothing.
+    page.goto(f"{address}/index.html", wait_until="networkidle")
     return page
