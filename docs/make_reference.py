@@ -1,14 +1,16 @@
 """Writes the pages of the manual that come from the code: `python docs/make_reference.py`.
 
-It writes all of `campaign-file.md`, `commands.md` and `statuses-and-codes.md`, and in `lists.md`, `quiet-hours.md`
-and `sandbox.md` the part between two marks. It also writes `batchsend.1`, the page that `man batchsend` shows.
+It writes all of `campaign-file.md`, `commands.md` and `statuses-and-codes.md`, and in `lists.md`, `python-api.md`,
+`quiet-hours.md` and `sandbox.md` the part between two marks. It also writes `batchsend.1`, the page that
+`man batchsend` shows, and `campaign.schema.json` for editors.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from inspect import cleandoc
 from pathlib import Path
@@ -17,7 +19,8 @@ from typing import Any
 
 import click
 
-from batchsend.campaigns.json_schema import campaign_schema
+from batchsend import load_campaign, preview, send
+from batchsend.campaigns.json_schema import SCHEMA_FILE, campaign_schema, schema_text
 from batchsend.campaigns.problems import SECTIONS
 from batchsend.campaigns.state_hours import TCPA, known_rules, left_out, window_words, words_of
 from batchsend.campaigns.zones import state_name
@@ -114,7 +117,10 @@ A campaign is a text file in [TOML](https://toml.io). It names the list, the tex
   `sample_data` and `lists` next to its own. For files elsewhere, write their folder into the setting
   [`BATCHSEND_FOLDERS`](commands.md#settings). `--list` can name a file in any folder.
 - Credentials do not belong in a campaign file. They are [settings](commands.md#settings).
-- `batchsend schema` prints the JSON Schema of this file, for editors that complete and check TOML.
+- Editors for TOML, such as VS Code with Even Better TOML, complete the file, explain its keys and mark mistakes: the
+  first line, `#:schema ./campaign.schema.json`, names the schema in the same folder. Both are optional. For older
+  files, write that line, and the schema with `batchsend schema --out campaign.schema.json`. The schema of this
+  version is also [on this site](campaign.schema.json).
 
 A key without a default is off unless you set it, or its description says otherwise.
 """
@@ -431,6 +437,29 @@ def lists() -> str:
     )
 
 
+def python_api() -> str:
+    """The page about the Python API, with what the functions take."""
+    parts = []
+    for function in (load_campaign, preview, send):
+        parts += ["```", *_signature(function), "```", "", cleandoc(function.__doc__ or ""), ""]
+    return _between_marks("python-api.md", "\n".join(parts))
+
+
+def _signature(function: Callable[..., Any]) -> Iterator[str]:
+    """The signature, one parameter a line."""
+    signature = inspect.signature(function)
+    yield f"{function.__name__}("
+    before = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    for parameter in signature.parameters.values():
+        if parameter.kind is not before:
+            yield "    *,"
+        before = parameter.kind
+        # Annotations are texts, which are shown in quotes.
+        yield f"    {parameter},".replace("'", "")
+    # `preview` is used with `with`.
+    yield f") -> {signature.return_annotation}".replace("Iterator[", "AbstractContextManager[")
+
+
 def quiet_hours() -> str:
     """The page about quiet hours, with the hours of states."""
     everywhere = (
@@ -452,11 +481,13 @@ def _between_marks(page: str, made: str) -> str:
 
 
 PAGES = {
+    SCHEMA_FILE: schema_text,
     "batchsend.1": man_page,
     "campaign-file.md": campaign_file,
     "commands.md": commands,
     "statuses-and-codes.md": statuses_and_codes,
     "lists.md": lists,
+    "python-api.md": python_api,
     "quiet-hours.md": quiet_hours,
     "sandbox.md": sandbox,
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from importlib import resources
 from os.path import lexists
 from pathlib import Path
 
+from batchsend.campaigns.json_schema import SCHEMA_FILE, write_schema
 from batchsend.errors import BatchsendError
 from batchsend.utils.files import is_device
 
@@ -14,7 +16,8 @@ from batchsend.utils.files import is_device
 def write_sample(name: str, folder: Path) -> list[Path]:
     """Writes `name.toml`, `name.txt.j2` and `name.csv` into `folder`, and returns their paths, the campaign first.
 
-    Raises `BatchsendError` if `name` is not a valid file name or a file already exists.
+    The schema, with which editors complete and check the campaign file, is written too unless it is there. Raises
+    `BatchsendError` if `name` is not a valid file name or a file already exists.
     """
     stem = file_stem(name)
     samples = resources.files("batchsend.campaigns") / "sample_files"
@@ -36,6 +39,11 @@ def write_sample(name: str, folder: Path) -> list[Path]:
             raise BatchsendError(
                 f"{file}: cannot be written ({error.strerror}). Choose another name or folder."
             ) from error
+    schema = folder / SCHEMA_FILE
+    # The campaign does not need it, so a file of the user's with this name stays.
+    with suppress(BatchsendError):
+        if write_schema(schema):
+            return [*files, schema]
     return list(files)
 
 

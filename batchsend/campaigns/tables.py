@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NaiveDatetime
+from pydantic import BeforeValidator, Field, NaiveDatetime, WithJsonSchema
 
 from batchsend.campaigns.hours_tables import DaysOff, QuietHoursValue
 from batchsend.campaigns.types import (
@@ -306,6 +306,10 @@ class Notify(Table):
     )
 
 
+# The format "date-time" would need a zone, which a start has from the campaign.
+_LOCAL_DATETIME = WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d"})
+
+
 class Schedule(Table):
     """When the scheduler starts this campaign: at set times (cron), or once (at)."""
 
@@ -314,7 +318,7 @@ class Schedule(Table):
         description="When to start, as in crontab(5), in the campaign's time zone. "
         "@hourly, @daily (at midnight), @weekly, @monthly and @yearly are understood too.",
     )
-    at: NaiveDatetime | None = Field(
+    at: Annotated[NaiveDatetime, _LOCAL_DATETIME] | None = Field(
         default=None,
         description="When to start once, such as 2026-12-01T10:00:00, in the campaign's time zone.",
     )

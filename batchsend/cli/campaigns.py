@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -21,8 +20,17 @@ def new(name: str) -> None:
 
 
 @click.command()
-def schema() -> None:
-    """Print the campaign file's JSON Schema, for editors."""
-    from batchsend.campaigns.json_schema import campaign_schema
+@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Write it to this file instead.")
+def schema(out: Path | None) -> None:
+    """Print the campaign file's JSON Schema, for editors.
 
-    click.echo(json.dumps(campaign_schema(), indent=2))
+    `batchsend new` writes it next to the campaign. After an update of batchsend, write it again with
+    --out campaign.schema.json, so that editors know new keys.
+    """
+    from batchsend.campaigns.json_schema import schema_text, write_schema
+
+    if out is None:
+        click.echo(schema_text(), nl=False)
+    else:
+        write_schema(out)
+        click.echo(f"wrote {out}")

@@ -21,7 +21,7 @@ from batchsend.ledger.location import check_place
 from batchsend.ledger.migrations import upgrade_tables
 from batchsend.ledger.postgres import CONNECTIONS, server_engine
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata
-from batchsend.utils.files import sqlite_uri
+from batchsend.utils.files import make_folder, sqlite_uri
 
 Locks = AbstractContextManager[object]
 #: Another process may hold SQLite's write lock while it stores a long plan.
@@ -224,7 +224,7 @@ def _sqlite_file(url: URL) -> Path | None:
 def _make_private_file(file: Path) -> None:
     """Creates the file if needed, readable by its owner only: a ledger contains texts and phone numbers."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(file.parent)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise LedgerError(

@@ -210,9 +210,9 @@ def all_campaigns_locked(ledger: Ledger) -> Iterator[Held]:
             for column in inspect(connection).get_columns(leases.name)
         )
     if ready and ledger.file is None:
-        from batchsend.sending.cluster.leases import wait_for_renewals
+        from batchsend.sending.cluster.leases import wait_for_killed
 
-        wait_for_renewals(ledger)
+        wait_for_killed(ledger)
     with ExitStack() as locks:
         held = []
         # No table is read in this transaction, so that the upgrade can change all of them.

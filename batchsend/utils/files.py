@@ -114,6 +114,16 @@ def _reserved(folder: Path, names: Iterable[str]) -> Path:
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Creates a folder and those around it that are missing, all with these access rights. Raises `OSError`.
+
+    `Path.mkdir` gives the others the usual rights, and files on Windows get theirs from their folder.
+    """
+    for missing in [one for one in folder.parents if not one.exists()][::-1]:
+        missing.mkdir(mode=mode, exist_ok=True)
+    folder.mkdir(mode=mode, exist_ok=True)
+
+
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder that is deleted after the block, as far as possible.
 
@@ -155,7 +165,7 @@ def _temporary(folder: Path) -> Iterator[Path]:
 
 
 def _new_file(folder: Path) -> Path:
-    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    make_folder(folder, _FOLDER_MODE)
     _remove_left_behind(folder)
     # `mkstemp` creates the file readable by its owner only.
     descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)

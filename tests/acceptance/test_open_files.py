@@ -1,10 +1,11 @@
-"""Files that are open in another program or in this one, with the rules of Windows."""
+"""Files that are open in another program or in this one, with the rules of Windows, and temporary files."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from held_files import open_in_excel
 from world import Sandbox, World, customers
 
 from batchsend import load_campaign, preview
+from batchsend.cli.main import run
 from batchsend.errors import BatchsendError
 
 #: Python imports a module from there when it starts.
@@ -112,3 +114,26 @@ def test_the_rules_of_windows_are_applied(tmp_path: Path) -> None:
 
 def test_an_interrupt_is_no_error_about_a_temporary_file() -> None:
     assert run_on_windows(_INTERRUPTED) == ["interrupted"]
+
+
+def test_a_computer_without_a_folder_for_temporary_files_is_told_how_to_name_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    World(tmp_path).write(customers(2))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "nowhere")])
+    assert run(["preview", str(tmp_path / "campaign.toml")]) == 2
+    assert "Set TMPDIR (on Windows: TEMP) to a folder that can be written to." in capsys.readouterr().err
+
+
+@pytest.mark.system
+def test_a_long_name_of_the_folder_for_temporary_files_and_its_characters_do_not_matter(
+    world: World, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    folder = tmp_path / "Zoë’s 🙂" / ("long " * 40)
+    folder.mkdir(parents=True)
+    world.write(customers(3000), campaign="[sending]\nrate = 5000\n")
+    world.environment["TMPDIR"] = str(folder)
+    assert world.run_cold("send", "campaign.toml", "--yes", "--sandbox").code == 0
+    assert len(world.workbook("rehearsal")) == 3000
+    assert list(folder.iterdir()) == []

@@ -1493,7 +1493,7 @@ def test_schema_shows_defaults_as_a_file_writes_them() -> None:
 
 def test_schema_knows_no_other_keys_and_no_null() -> None:
     schema = campaign_schema()
-    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
     assert schema["required"] == ["name", "list"]
     tables = [schema, *(part for part in every_key(schema).values() if "properties" in part)]
     assert all(table["additionalProperties"] is False for table in tables)

@@ -35,7 +35,12 @@ def test_a_new_campaign_can_be_rehearsed_but_not_sent_with_its_sample_ids(tmp_pa
     world = World(tmp_path)
     made = world.run("new", "spring")
     assert made.code == 0
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["spring.csv", "spring.toml", "spring.txt.j2"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "campaign.schema.json",
+        "spring.csv",
+        "spring.toml",
+        "spring.txt.j2",
+    ]
     again = world.run("new", "spring")
     assert again.code == 2
     assert "spring.toml, spring.txt.j2, spring.csv: already there. Nothing is overwritten." in again.err
@@ -230,6 +235,13 @@ def test_a_run_does_not_fail_on_the_encoding_of_its_output(
 def test_schema_is_json_for_editors(tmp_path: Path) -> None:
     schema = json.loads(World(tmp_path).run("schema").out)
     assert "department_uuid" in schema["properties"]
+    written = World(tmp_path).run("schema", "--out", "campaign.schema.json")
+    assert (written.code, written.out) == (0, "wrote campaign.schema.json\n")
+    assert json.loads((tmp_path / "campaign.schema.json").read_text(encoding="utf-8")) == schema
+    (tmp_path / "list.json").write_text("{}", encoding="utf-8")
+    refused = World(tmp_path).run("schema", "--out", "list.json")
+    assert refused.code == 2
+    assert "list.json: another file is there already." in refused.err
 
 
 @pytest.mark.parametrize(

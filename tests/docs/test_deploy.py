@@ -88,7 +88,7 @@ def test_the_task_is_as_the_task_scheduler_knows_it() -> None:
         assert len(children) == len(set(children)), name
         assert set(children) <= SCHEMA.get(name, set(children)), name
     settings = {
-        child.tag.removeprefix(NAMESPACE): child.text for child in task.find(f"{NAMESPACE}Settings") or ()
+        child.tag.removeprefix(NAMESPACE): child.text for child in task.iterfind(f"{NAMESPACE}Settings/*")
     }
     wanted = {"DisallowStartIfOnBatteries", "StopIfGoingOnBatteries"}
     assert {settings[name] for name in wanted} == {"false"}

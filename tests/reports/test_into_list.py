@@ -8,7 +8,7 @@ import re
 import stat
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -50,6 +50,17 @@ HEADER = ["Customer ID", "First Name", "Due"]
 POSIX = os.name == "posix"
 
 
+#: The ledgers that a test has made.
+_OPEN: list[Ledger] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed_ledgers() -> Iterator[None]:
+    yield
+    while _OPEN:
+        _OPEN.pop().close()
+
+
 @dataclass
 class Sent:
     """A list that was sent: its file, and the ledger with its run."""
@@ -84,6 +95,7 @@ def sent(
     customers = open_list(path, options, rows_needed=False)
     rows = [row for chunk in customers.chunks() for row in chunk.frame.index.tolist()]
     ledger = scratch_ledger(Path(mkdtemp(dir=path.parent)))
+    _OPEN.append(ledger)
     run = NewRun(
         customers.fingerprint(),
         str(path),

@@ -10,11 +10,13 @@ from schedules import Place
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setenv("MYKAARMA_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.delenv("BATCHSEND_LEDGER", raising=False)
     monkeypatch.chdir(tmp_path)
-    return Place(tmp_path)
+    made = Place(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ class SimulatedSend:
         try:
             self._lock.enter_context(campaign_lock(self._ledger, who.campaign, who.base_url))
         except BusyError:
-            self.exit_code = 4
+            self.kill(4)
             return
         self._start = self._store(who, to_text(began), rows)
 

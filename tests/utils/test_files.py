@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 
 from batchsend.utils import files
-from batchsend.utils.files import sqlite_uri, write_beside_open, write_new, write_private
+from batchsend.utils.files import make_folder, sqlite_uri, write_beside_open, write_new, write_private
 
 
 def test_a_new_file_gets_the_first_name_that_is_free(tmp_path: Path) -> None:
@@ -113,3 +115,16 @@ def test_a_new_file_that_cannot_be_moved_leaves_nothing(
 def test_sqlite_finds_files_on_other_computers_too(file: PurePath, address: str) -> None:
     """SQLite refuses an address with a host."""
     assert sqlite_uri(file) == address
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has access lists in place of modes")
+def test_all_new_folders_around_a_file_belong_to_its_owner_as_on_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows gives files the rights of their folder."""
+    monkeypatch.setattr(files, "_FOLDER_MODE", 0o700)
+    path = tmp_path / ".batchsend" / "web" / "state.json"
+    write_private(path, lambda file: file.write_text("{}", encoding="utf-8"))
+    make_folder(tmp_path / "other" / "web")
+    made = [path.parent, path.parent.parent, tmp_path / "other", tmp_path / "other" / "web"]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in made] == [0o700] * 4

@@ -25,6 +25,7 @@ from sqlalchemy import (
     exists,
     func,
     select,
+    true,
     update,
 )
 
@@ -249,16 +250,15 @@ def wait_until_expired(live: Callable[[], Mapping[str, float]], busy: BusyError)
         time.sleep(_WATCH_SECONDS)
 
 
-def wait_for_renewals(ledger: Ledger) -> None:
-    """Waits until all processes have had the time to renew their leases, if the database has just restarted.
+def wait_for_killed(ledger: Ledger) -> None:
+    """Waits until the leases of processes that were killed have expired. Returns once a process renews one."""
 
-    Until then, a process that was killed long ago counts as well.
-    """
-    overdue = exists().where(leases.c.lease_until < SERVER_CLOCK)
-    with ledger.read() as connection:
-        age = connection.scalar(select(_server_age).where(overdue))
-    if age is not None and age <= LEASE_SECONDS:
-        time.sleep(LEASE_SECONDS - age + _WATCH_SECONDS)
+    def live() -> dict[str, float]:
+        with ledger.read() as connection:
+            return live_leases(connection, true())
+
+    with suppress(BusyError):
+        wait_until_expired(live, BusyError("A process renews its lease."))
 
 
 def live_leases(connection: Connection, which: ColumnElement[bool]) -> dict[str, float]:

@@ -25,7 +25,7 @@ from aiohttp import web
 
 from batchsend.errors import BatchsendError
 from batchsend.exits import Exit
-from batchsend.utils.files import remove, write_private
+from batchsend.utils.files import make_folder, remove, write_private
 from batchsend.utils.processes import ChildProcess
 from batchsend.web.folder import NotFoundError
 from batchsend.web.jobs import problem_rows, to_approve
@@ -131,7 +131,7 @@ class Jobs:
         """Starts a job, from a thread; returns `False` if the name has been used before. Raises `BatchsendError`."""
         file = self._file(name, "request")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self._folder)
             descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileExistsError:
             return False
