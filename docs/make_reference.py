@@ -1,15 +1,16 @@
 """Writes the pages of the manual that come from the code: `python docs/make_reference.py`.
 
-It writes all of `campaign-file.md`, `commands.md` and `statuses-and-codes.md`, and in `lists.md`, `quiet-hours.md`
-and `sandbox.md` the part between two marks. It also writes `batchsend.1`, the page that `man
-batchsend` shows, and `campaign.schema.json` for editors.
+It writes all of `campaign-file.md`, `commands.md` and `statuses-and-codes.md`, and in `lists.md`, `python-api.md`,
+`quiet-hours.md` and `sandbox.md` the part between two marks. It also writes `batchsend.1`, the page that
+`man batchsend` shows, and `campaign.schema.json` for editors.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from inspect import cleandoc
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import click
 
+from batchsend import load_campaign, preview, send
 from batchsend.campaigns.json_schema import SCHEMA_FILE, campaign_schema, schema_text
 from batchsend.campaigns.problems import SECTIONS
 from batchsend.campaigns.state_hours import TCPA, known_rules, left_out, window_words, words_of
@@ -435,6 +437,29 @@ def lists() -> str:
     )
 
 
+def python_api() -> str:
+    """The page about the Python API, with what the functions take."""
+    parts = []
+    for function in (load_campaign, preview, send):
+        parts += ["```", *_signature(function), "```", "", cleandoc(function.__doc__ or ""), ""]
+    return _between_marks("python-api.md", "\n".join(parts))
+
+
+def _signature(function: Callable[..., Any]) -> Iterator[str]:
+    """The signature, one parameter a line."""
+    signature = inspect.signature(function)
+    yield f"{function.__name__}("
+    before = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    for parameter in signature.parameters.values():
+        if parameter.kind is not before:
+            yield "    *,"
+        before = parameter.kind
+        # Annotations are texts, which are shown in quotes.
+        yield f"    {parameter},".replace("'", "")
+    # `preview` is used with `with`.
+    yield f") -> {signature.return_annotation}".replace("Iterator[", "AbstractContextManager[")
+
+
 def quiet_hours() -> str:
     """The page about quiet hours, with the hours of states."""
     everywhere = (
@@ -462,6 +487,7 @@ PAGES = {
     "commands.md": commands,
     "statuses-and-codes.md": statuses_and_codes,
     "lists.md": lists,
+    "python-api.md": python_api,
     "quiet-hours.md": quiet_hours,
     "sandbox.md": sandbox,
 }
