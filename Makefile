@@ -49,6 +49,7 @@ test-system: $(TOOLS) $(BROWSER_TOOLS) $(AIRFLOW) ## run the tests that need a b
 	elif [ -n "$$missing" ]; then \
 	  echo "No apt-get found. Install the equivalents of these Debian packages:$$missing"; \
 	fi
+	$(BIN)/mypy --platform win32
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m system
 
 # Other versions or fewer tests: make test-pythons PYTHONS=3.14 TESTS=tests/lists
@@ -61,7 +62,6 @@ lint: $(TOOLS) ## check style, formatting, types and import layers
 	$(BIN)/ruff check --preview --select PLW1514
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports --no-logo
 
 format: $(TOOLS) ## format the code and fix simple style errors

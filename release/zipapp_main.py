@@ -55,8 +55,8 @@ def _run(folder: Path, arguments: list[str]) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), before] if before else [str(folder)])
     if not arguments:
         _set_window_title("batchsend")
-        print(f"batchsend for the campaigns in {Path.cwd()}")
-        print("Keep this window open while you work in the browser.")
+        print(f"batchsend for the campaigns in {Path.cwd()}", flush=True)
+        print("Keep this window open while you work in the browser.", flush=True)
     sys.argv = ["batchsend", *(arguments or ["web"])]
     from batchsend.__main__ import main as command
 

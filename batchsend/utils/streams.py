@@ -96,13 +96,14 @@ def _is_terminal(stream: io.RawIOBase | TextIO) -> bool:
 
 def _is_console(number: int) -> bool:
     """On Windows: whether this is a console and no other device."""
+    found = True
     if sys.platform == "win32":
         import ctypes
         import msvcrt
 
-        mode = ctypes.c_ulong()
-        return bool(ctypes.windll.kernel32.GetConsoleMode(msvcrt.get_osfhandle(number), ctypes.byref(mode)))
-    return True
+        mode, handle = ctypes.c_ulong(), msvcrt.get_osfhandle(number)
+        found = bool(ctypes.windll.kernel32.GetConsoleMode(handle, ctypes.byref(mode)))
+    return found
 
 
 def _fill(number: int) -> None:

@@ -196,11 +196,12 @@ class Compose:
     def _exec(self, words: list[str], backup: Path | None) -> tuple[int, str]:
         with ExitStack() as files:
             streams: dict[str, Any] = {"stdout": subprocess.PIPE}
-            if words[-2] in ("<", ">"):
+            sign = next((word for word in words if word in ("<", ">")), None)
+            if sign is not None:
                 assert backup is not None
-                name, mode = ("stdin", "rb") if words[-2] == "<" else ("stdout", "wb")
+                name, mode = ("stdin", "rb") if sign == "<" else ("stdout", "wb")
                 streams[name] = files.enter_context(backup.open(mode))
-                words = words[:-2]
+                words = words[: words.index(sign)]
             done = subprocess.run(self._in_postgres(*words), stderr=subprocess.PIPE, **streams)
         return done.returncode, ((done.stdout or b"") + done.stderr).decode()
 
