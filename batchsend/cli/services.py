@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import socket
 import sys
@@ -128,7 +129,8 @@ def _matching(
 
     def matches(path: Path) -> list[Path]:
         is_pattern = any(sign in path.name for sign in "*?") and not path.exists()
-        return (sorted(path.parent.glob(path.name)) if is_pattern else []) or [path]
+        pattern = os.path.join(glob.escape(str(path.parent)), path.name)
+        return (sorted(map(Path, glob.glob(pattern))) if is_pattern else []) or [path]
 
     return tuple(found for path in given for found in matches(path))
 
