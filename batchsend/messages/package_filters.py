@@ -83,5 +83,5 @@ def _asked(extension: Extension, function: Callable[[Any], Any]) -> Any:
         return call(function)
     except GivenUpError:
         # Its thread hangs.
-        del _calls[extension]
+        _calls.pop(extension, None)
         raise

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
 from traceback import extract_tb
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from batchsend.errors import BatchsendError, ExtensionError, RowProblem
 
@@ -141,14 +141,17 @@ class GivenUpError(ExtensionError):
     """An extension's code took too long. Its thread is left behind."""
 
 
+#: Gets what a call gives, or its error.
+_Answers: TypeAlias = "SimpleQueue[tuple[Any, BaseException | None]]"
+
+
 class Call:
     """Runs an extension's code in a thread of its own. `seconds`: for all calls together, until `restart`."""
 
     def __init__(self, extension: Extension, seconds: float) -> None:
         self.extension = extension
         self._seconds = seconds
-        self._asked: SimpleQueue[Callable[[Any], Any] | None] = SimpleQueue()
-        self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Callable[[Any], Any], _Answers] | None] = SimpleQueue()
         self.restart()
         Thread(target=self._work, name=f"extension {extension.name}", daemon=True).start()
 
@@ -162,10 +165,12 @@ class Call:
         Raises `ExtensionError` if it fails, `GivenUpError` if it takes too long, and a `RowProblem` of the extension
         as it is.
         """
-        self._asked.put(function)
+        # Each call has its own: the answer to a call that was interrupted must not be taken for the next one's.
+        answers: _Answers = SimpleQueue()
+        self._asked.put((function, answers))
         try:
             answer: T
-            answer, error = self._answers.get(timeout=max(self._ends - monotonic(), 0))
+            answer, error = answers.get(timeout=max(self._ends - monotonic(), 0))
         except Empty:
             problem = f"took more than {_span(self._seconds)} and was given up. {ASK_AUTHOR}"
             raise self.extension.error(problem, GivenUpError) from None
@@ -181,12 +186,13 @@ class Call:
 
     def _work(self) -> None:
         loaded: Any = None
-        while (function := self._asked.get()) is not None:
+        while (asked := self._asked.get()) is not None:
+            function, answers = asked
             try:
                 loaded = loaded or self.extension.entry.load()
-                self._answers.put((function(loaded), None))
+                answers.put((function(loaded), None))
             except BaseException as error:  # noqa: BLE001 - an extension may raise anything, such as SystemExit
-                self._answers.put((None, error))
+                answers.put((None, error))
 
 
 @contextmanager
