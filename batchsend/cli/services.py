@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import socket
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,8 +129,9 @@ def _matching(
 
     def matches(path: Path) -> list[Path]:
         is_pattern = any(sign in path.name for sign in "*?") and not path.exists()
-        pattern = os.path.join(glob.escape(str(path.parent)), path.name)
-        return (sorted(map(Path, glob.glob(pattern))) if is_pattern else []) or [path]
+        # `glob` refuses some names with **.
+        found = (one for one in path.parent.glob("*") if is_pattern and fnmatch(one.name, path.name))
+        return sorted(found) or [path]
 
     return tuple(found for path in given for found in matches(path))
 
