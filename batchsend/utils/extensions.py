@@ -101,11 +101,18 @@ def names(point: Point) -> list[str]:
 @cache
 def _installed() -> tuple[Extension, ...]:
     # Most packages have no entry points for batchsend, and are not parsed.
-    texts = ((one, one.read_text("entry_points.txt")) for one in distributions())
-    ours = [one for one, text in texts if text is not None and "[batchsend." in text]
+    ours = [one for one in distributions() if "[batchsend." in _entry_points_text(one)]
     # If a package is found twice, Python imports the first one.
     first = {one.name: one for one in reversed(ours)}
     return tuple(extension for one in first.values() for extension in _extensions_of(one))
+
+
+def _entry_points_text(distribution: Distribution) -> str:
+    """The file with a package's entry points; "" if there is none, or it cannot be read, which concerns others."""
+    try:
+        return distribution.read_text("entry_points.txt") or ""
+    except (OSError, UnicodeError):
+        return ""
 
 
 def packages() -> list[str]:

@@ -194,6 +194,15 @@ def test_a_filter_that_is_not_installed_is_refused() -> None:
         template("{{ vin | xylograph }}")
 
 
+def test_a_damaged_package_of_others_does_not_matter(tmp_path: Path) -> None:
+    write_package(tmp_path, "others", "")
+    (tmp_path / "others-1.0.dist-info" / "entry_points.txt").write_bytes(
+        b"[console_scripts]\ncaf\xe9 = a:b\n"
+    )
+    with installed(tmp_path):
+        assert template("{{ vin | tail }}").render(["1234", ""]) == "1234"
+
+
 def test_another_version_makes_other_texts(packages: Path) -> None:
     before = template("{{ vin | tail }}").source_sha256
     assert before != template("{{ vin | tail }}x").source_sha256
