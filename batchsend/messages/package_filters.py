@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from jinja2 import Undefined
 
-from batchsend.errors import ExtensionError, FilterProblem
+from batchsend.errors import ExtensionError, FilterProblem, RowProblem
 from batchsend.messages import limits
 from batchsend.utils.extensions import Call, Extension, GivenUpError
 
@@ -72,6 +72,8 @@ def _made(
     except GivenUpError:
         raise
     except ExtensionError as error:
+        if isinstance(error.__cause__, RowProblem):
+            raise error.__cause__ from None
         raise FilterProblem(str(error)) from error
     return made
 

@@ -19,7 +19,7 @@ from time import monotonic
 from traceback import extract_tb
 from typing import Any, TypeAlias, TypeVar
 
-from batchsend.errors import BatchsendError, ExtensionError, RowProblem
+from batchsend.errors import BatchsendError, ExtensionError
 
 T = TypeVar("T")
 
@@ -169,8 +169,7 @@ class Call:
     def __call__(self, function: Callable[[Any], T]) -> T:
         """What `function` makes of the extension's object.
 
-        Raises `ExtensionError` if it fails, `GivenUpError` if it takes too long, and a `RowProblem` of the extension
-        as it is.
+        Raises `ExtensionError` if it fails, with its error as the cause, and `GivenUpError` if it takes too long.
         """
         # Each call has its own: the answer to a call that was interrupted must not be taken for the next one's.
         answers: _Answers = SimpleQueue()
@@ -181,8 +180,6 @@ class Call:
         except Empty:
             problem = f"took more than {_span(self._seconds)} and was given up. {ASK_AUTHOR}"
             raise self.extension.error(problem, GivenUpError) from None
-        if isinstance(error, RowProblem):
-            raise error
         if error is not None:
             raise self.extension.error(_failure(error)) from error
         return answer
