@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
-# These tests wait half of their time, so that one process more than two cores is faster.
-TEST_WORKERS ?= 3
+# These tests wait half of their time, so that two processes for each of two cores are faster.
+TEST_WORKERS ?= 4
 PYTHONS ?= 3.11 3.12 3.13
 
 BIN := .venv/bin

@@ -56,7 +56,7 @@ _FORMATS = {
     "ODS": "| `.ods` | as `.xlsx` |",
     "HTML": "| a web page, often named `.xls` | the table in it |",
     "SPREADSHEETML": "| an Excel 2003 workbook in XML, often named `.xls` | as `.xlsx` |",
-    "PARQUET": '| `.parquet` | its table; needs `pip install "batchsend[parquet]"` |',
+    "PARQUET": "| `.parquet` | its table; needs the [feature](install.md#what-some-features-need) `parquet` |",
     "QUERY": "| `.sql` | the rows that the [query](#a-query-as-the-list) finds |",
     "EXTENSION": "| an ending that a [package](extending.md#a-list-source) adds | the rows that the package gives |",
 }

@@ -91,9 +91,9 @@ def check_folder(folder: Path) -> None:
     folder, temporary = folder.resolve(), Path(tempfile.gettempdir()).resolve()
     if folder.name.lower() == "downloads" or temporary in (folder, *folder.parents):
         raise StartError(
-            f"Move this file from {folder} to a folder of its own, such as Texts in your documents, and open it "
-            f"there. Your campaigns and the record of who was texted are kept beside it. If the file is in a ZIP "
-            f"file, extract it first."
+            f"{folder} gets cleaned up by the computer. Move this file to a folder of its own, such as Texts in "
+            f"your documents, and open it there. Your campaigns and the record of who was texted are kept beside it. "
+            f"If the file is in a ZIP file, extract it first."
         )
 
 

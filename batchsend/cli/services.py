@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,9 @@ def _matching(
 
     def matches(path: Path) -> list[Path]:
         is_pattern = any(sign in path.name for sign in "*?") and not path.exists()
-        return (sorted(path.parent.glob(path.name)) if is_pattern else []) or [path]
+        # `glob` refuses some names with **.
+        found = (one for one in path.parent.glob("*") if is_pattern and fnmatch(one.name, path.name))
+        return sorted(found) or [path]
 
     return tuple(found for path in given for found in matches(path))
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from jinja2 import Undefined
 
-from batchsend.errors import ExtensionError, FilterProblem
+from batchsend.errors import ExtensionError, FilterProblem, RowProblem
 from batchsend.messages import limits
 from batchsend.utils.extensions import Call, Extension, GivenUpError
 
@@ -72,6 +72,8 @@ def _made(
     except GivenUpError:
         raise
     except ExtensionError as error:
+        if isinstance(error.__cause__, RowProblem):
+            raise error.__cause__ from None
         raise FilterProblem(str(error)) from error
     return made
 
@@ -83,5 +85,5 @@ def _asked(extension: Extension, function: Callable[[Any], Any]) -> Any:
         return call(function)
     except GivenUpError:
         # Its thread hangs.
-        del _calls[extension]
+        _calls.pop(extension, None)
         raise

@@ -25,7 +25,7 @@ _LATE_SECONDS = 0.01
 _PACE = 0.985
 #: Rows are claimed this many seconds ahead of their slots, so that commits do not use up slots.
 _CLAIM_AHEAD_SECONDS = 0.2
-#: No row is claimed longer than this before its slot: a kill in between would make it `unconfirmed`.
+#: Where slots are far apart, no row is claimed longer than this before its slot: a kill would make it `unconfirmed`.
 NEAR_SECONDS = 1.0
 #: Exponential back-off with full jitter: the longest wait doubles from the first to the second of these, in seconds.
 FIRST_BACKOFF = 1.0

@@ -17,9 +17,9 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
 from traceback import extract_tb
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from batchsend.errors import BatchsendError, ExtensionError, RowProblem
+from batchsend.errors import BatchsendError, ExtensionError
 
 T = TypeVar("T")
 
@@ -101,11 +101,18 @@ def names(point: Point) -> list[str]:
 @cache
 def _installed() -> tuple[Extension, ...]:
     # Most packages have no entry points for batchsend, and are not parsed.
-    texts = ((one, one.read_text("entry_points.txt")) for one in distributions())
-    ours = [one for one, text in texts if text is not None and "[batchsend." in text]
+    ours = [one for one in distributions() if "[batchsend." in _entry_points_text(one)]
     # If a package is found twice, Python imports the first one.
     first = {one.name: one for one in reversed(ours)}
     return tuple(extension for one in first.values() for extension in _extensions_of(one))
+
+
+def _entry_points_text(distribution: Distribution) -> str:
+    """The file with a package's entry points; "" if there is none, or it cannot be read, which concerns others."""
+    try:
+        return distribution.read_text("entry_points.txt") or ""
+    except (OSError, UnicodeError):
+        return ""
 
 
 def packages() -> list[str]:
@@ -141,14 +148,17 @@ class GivenUpError(ExtensionError):
     """An extension's code took too long. Its thread is left behind."""
 
 
+#: Gets what a call gives, or its error.
+_Answers: TypeAlias = "SimpleQueue[tuple[Any, BaseException | None]]"
+
+
 class Call:
     """Runs an extension's code in a thread of its own. `seconds`: for all calls together, until `restart`."""
 
     def __init__(self, extension: Extension, seconds: float) -> None:
         self.extension = extension
         self._seconds = seconds
-        self._asked: SimpleQueue[Callable[[Any], Any] | None] = SimpleQueue()
-        self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Callable[[Any], Any], _Answers] | None] = SimpleQueue()
         self.restart()
         Thread(target=self._work, name=f"extension {extension.name}", daemon=True).start()
 
@@ -159,18 +169,17 @@ class Call:
     def __call__(self, function: Callable[[Any], T]) -> T:
         """What `function` makes of the extension's object.
 
-        Raises `ExtensionError` if it fails, `GivenUpError` if it takes too long, and a `RowProblem` of the extension
-        as it is.
+        Raises `ExtensionError` if it fails, with its error as the cause, and `GivenUpError` if it takes too long.
         """
-        self._asked.put(function)
+        # Each call has its own: the answer to a call that was interrupted must not be taken for the next one's.
+        answers: _Answers = SimpleQueue()
+        self._asked.put((function, answers))
         try:
             answer: T
-            answer, error = self._answers.get(timeout=max(self._ends - monotonic(), 0))
+            answer, error = answers.get(timeout=max(self._ends - monotonic(), 0))
         except Empty:
             problem = f"took more than {_span(self._seconds)} and was given up. {ASK_AUTHOR}"
             raise self.extension.error(problem, GivenUpError) from None
-        if isinstance(error, RowProblem):
-            raise error
         if error is not None:
             raise self.extension.error(_failure(error)) from error
         return answer
@@ -181,12 +190,13 @@ class Call:
 
     def _work(self) -> None:
         loaded: Any = None
-        while (function := self._asked.get()) is not None:
+        while (asked := self._asked.get()) is not None:
+            function, answers = asked
             try:
                 loaded = loaded or self.extension.entry.load()
-                self._answers.put((function(loaded), None))
+                answers.put((function(loaded), None))
             except BaseException as error:  # noqa: BLE001 - an extension may raise anything, such as SystemExit
-                self._answers.put((None, error))
+                answers.put((None, error))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from batchsend.campaigns.campaign import Campaign, times_of
 from batchsend.campaigns.tables import Schedule
+from batchsend.campaigns.zones import US_ZONES
 
 BY_HAND, ONCE, REPEATED = "hand", "once", "repeat"
 DAILY, WEEKDAYS, ON_DAYS, MONTHLY, OWN = "daily", "weekdays", "days", "monthly", "own"
@@ -145,6 +146,13 @@ def start_words(schedule: Schedule) -> str:
 def next_starts(campaign: Campaign, moment: datetime, count: int) -> list[str]:
     """Returns the next times at which the campaign starts, in its own time zone, in words."""
     return [date_words(start.astimezone(campaign.zone)) for start in islice(_starts(campaign, moment), count)]
+
+
+def next_start_words(campaign: Campaign, moment: datetime) -> str | None:
+    """The campaign's next start with its time zone: `Tuesday, December 1, 2026, 10:00 AM, Central time`."""
+    us_name = {zone: f"{name.capitalize()} time" for name, zone in US_ZONES.items()}
+    zone = us_name.get(campaign.zone.key, campaign.zone.key)
+    return next((f"{start}, {zone}" for start in next_starts(campaign, moment, 1)), None)
 
 
 def _starts(campaign: Campaign, moment: datetime) -> Iterator[datetime]:

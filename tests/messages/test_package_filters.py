@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from batchsend.statuses import Code
 
 SOURCE = """
 import random
+import signal
 import sys
-from threading import Event
+from threading import Event, main_thread
 from batchsend.errors import FilterProblem
 
 def tail(text, count=4):
@@ -47,6 +49,14 @@ def nothing(text):
 def endless(text):
     return text * 100_000
 
+interrupted = Event()
+
+def interrupts(text):
+    if not interrupted.is_set():
+        signal.pthread_kill(main_thread().ident, signal.SIGINT)
+        interrupted.wait()
+    return text
+
 no_function = 5
 """
 NAMES = (
@@ -59,6 +69,7 @@ NAMES = (
     "chance",
     "nothing",
     "endless",
+    "interrupts",
     "no_function",
     "missing",
     "name_case",
@@ -103,8 +114,8 @@ def test_it_gets_and_gives_text(source: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "code", "said"),
     [
-        ("raises", Code.TEMPLATE_ERROR, "failed (ValueError, texts.py, line 11). Update the package"),
-        ("ends", Code.TEMPLATE_ERROR, "failed (SystemExit, texts.py, line 17). Update the package"),
+        ("raises", Code.TEMPLATE_ERROR, "failed (ValueError, texts.py, line 12). Update the package"),
+        ("ends", Code.TEMPLATE_ERROR, "failed (SystemExit, texts.py, line 18). Update the package"),
         ("counted", Code.TEMPLATE_ERROR, "gave int, which is not text"),
     ],
 )
@@ -146,6 +157,15 @@ def test_one_that_hangs_refuses_the_whole_list(monkeypatch: pytest.MonkeyPatch) 
     assert template("{{ vin | tail }}").render(["1234", ""]) == "1234"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal can be sent to a thread there")
+def test_after_an_interrupt_each_row_still_gets_its_own_text() -> None:
+    made = template("{{ vin | interrupts }}")
+    with pytest.raises(KeyboardInterrupt):
+        made.render(["Ann", ""])
+    sys.modules["texts"].interrupted.set()
+    assert [made.render([name, ""]) for name in ("Bob", "Cleo")] == ["Bob", "Cleo"]
+
+
 def test_one_that_is_not_pure_refuses_the_whole_list() -> None:
     with pytest.raises(TemplateError, match="gave two different texts for one value"):
         template("{{ vin | chance }}").render(["1HGCM82633A004352", ""])
@@ -172,6 +192,15 @@ def test_a_filter_that_is_not_installed_is_refused() -> None:
         TemplateError, match="no filter `xylograph`; if a package adds it, install the package on"
     ):
         template("{{ vin | xylograph }}")
+
+
+def test_a_damaged_package_of_others_does_not_matter(tmp_path: Path) -> None:
+    write_package(tmp_path, "others", "")
+    (tmp_path / "others-1.0.dist-info" / "entry_points.txt").write_bytes(
+        b"[console_scripts]\ncaf\xe9 = a:b\n"
+    )
+    with installed(tmp_path):
+        assert template("{{ vin | tail }}").render(["1234", ""]) == "1234"
 
 
 def test_another_version_makes_other_texts(packages: Path) -> None:

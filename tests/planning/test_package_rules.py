@@ -24,6 +24,10 @@ WRONG = {
         "def find(text, _):\n if 'Name2' in text: Event().wait()\n return ()",
         "took more than 0.2 seconds and was given up.",
     ),
+    "raises the error of a filter": (
+        "from batchsend.errors import FilterProblem\ndef find(text, _): raise FilterProblem('no VIN')",
+        "failed: no VIN",
+    ),
     "no sentences": ("def find(text, _): return 5", "failed (TypeError, "),
     "no texts": ("def find(text, _): return [5]", "failed (TypeError, "),
 }

@@ -167,7 +167,7 @@ def test_giving_up_says_so_everywhere(world: World, ledger: Ledger) -> None:
         assert "Stopped for good" in clicker.get("/").plain
         assert "starts by itself" not in stopped.plain
         world.write(campaign='\n[schedule]\ncron = "0 10 * * *"\n')
-        assert "This campaign starts by itself at" in clicker.get(RUN).plain
+        assert "This campaign starts by itself on" in clicker.get(RUN).plain
     (listed,) = overview(ledger)
     assert f"stopped for good by {os_user()}, " in run_words(ledger, listed).words
 

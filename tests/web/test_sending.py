@@ -116,7 +116,7 @@ def test_from_a_check_to_results_and_back_to_the_command_line(
         assert "accepted" in found
         assert "customer-11" in found
         by_name = clicker.get("/history?q=name11")
-        assert "Which customer do you mean? " in by_name.plain
+        assert "One customer with this name was found." in by_name.plain
         assert "Name11" in by_name.plain
         assert 'href="/history?customer=customer-11"' in by_name.text
         assert "accepted" in clicker.get("/history?customer=customer-11").plain

@@ -27,7 +27,15 @@ from batchsend.web.differences import label_of
 from batchsend.web.folder import users_file
 from batchsend.web.key_fields import changes_of, value_of
 from batchsend.web.more_settings import GROUPS, SPEED
-from batchsend.web.start_choice import DAYS, cron_of, next_starts, shown_start, start_changes, start_words
+from batchsend.web.start_choice import (
+    DAYS,
+    cron_of,
+    next_start_words,
+    next_starts,
+    shown_start,
+    start_changes,
+    start_words,
+)
 from batchsend.web.toml_edit import edited
 
 WHEN = "/campaign/here/campaign/when"
@@ -324,6 +332,21 @@ def test_quiet_hours_are_chosen_and_left_out_again(form: Form, fields: dict[str,
     assert form.file.read_bytes() == saved
     form.save({"sending.quiet_hours": ""})
     assert form.data["sending"] == {"rate": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("zone", "expected"),
+    [
+        ("America/Chicago", "Monday, November 30, 2026, 10:00 AM, Central time"),
+        ("Europe/Berlin", "Monday, November 30, 2026, 10:00 AM, Europe/Berlin"),
+    ],
+)
+def test_a_next_start_names_the_campaigns_time_zone(zone: str, expected: str) -> None:
+    text = CAMPAIGN.replace("America/Chicago", zone) + '[schedule]\ncron = "0 10 * * 1"\n'
+    campaign = parse_campaign(Path.cwd() / "campaign.toml", text.encode())
+    moment = datetime(2026, 11, 28, 4, tzinfo=UTC)
+    assert next_start_words(campaign, moment) == expected
+    assert next_start_words(campaign_of(""), moment) is None
 
 
 def test_the_next_starts_are_shown_before_they_are_saved(form: Form) -> None:

@@ -371,7 +371,7 @@ def main(arguments: list[str]) -> int:
             read_only_in(readable_below(Path(job.request.only_below)))
         return _run(job)
     except KeyboardInterrupt:
-        job.end(Exit.INTERRUPTED, "It was interrupted before the first text.")
+        job.end(Exit.INTERRUPTED, "It was interrupted, and sent no text.")
         return Exit.INTERRUPTED
 
 

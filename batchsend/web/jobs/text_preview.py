@@ -413,4 +413,6 @@ def _with_body(shown: RowText, body: str) -> RowText:
 def _with_issue(shown: RowText, code: str, description: str) -> RowText:
     advice = advise(Status.INVALID, code)
     sentence = description or advice.meaning
-    return replace(shown, code=str(code), problem=f"{sentence.removesuffix('.')}. {advice.what_to_do}")
+    return replace(
+        shown, code=str(code), problem=f"{sentence.removesuffix('.')}. What to do: {advice.what_to_do}"
+    )

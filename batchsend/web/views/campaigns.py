@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
-from batchsend.campaigns.campaign import times_of
 from batchsend.campaigns.sample import file_stem, write_sample
 from batchsend.errors import BatchsendError
 from batchsend.ledger.approvals import Approval
@@ -18,7 +17,7 @@ from batchsend.ledger.runs import code_counts
 from batchsend.planning.cost import RunCost, costs_of_runs
 from batchsend.reports.pages.charts import Share
 from batchsend.statuses import Status, Tally
-from batchsend.utils.timestamps import now, to_text
+from batchsend.utils.timestamps import now
 from batchsend.web.auth.middleware import session
 from batchsend.web.auth.sessions import Draft
 from batchsend.web.campaign_files import refuse_used
@@ -28,6 +27,7 @@ from batchsend.web.queries import ActiveRuns, CampaignLedger, OpenLedgers, open_
 from batchsend.web.rendering import page
 from batchsend.web.run_state import RunState, read_state
 from batchsend.web.scheduler import SCHEDULER
+from batchsend.web.start_choice import next_start_words
 
 FOLDER = web.AppKey("folder", WebFolder)
 ACTIVE_RUNS = web.AppKey("active", ActiveRuns)
@@ -53,7 +53,7 @@ class LatestRun:
 class CampaignOverview:
     """A campaign in the list.
 
-    `problem`: why it cannot be used; `next_start`: UTC text; `approval`: a request that waits for an answer.
+    `problem`: why it cannot be used; `next_start`: in words; `approval`: a request that waits for an answer.
     """
 
     file: CampaignFile
@@ -128,10 +128,8 @@ def _overview(ledgers: OpenLedgers, active: ActiveRuns, file: CampaignFile) -> C
         campaign = file.load()
     except BatchsendError as error:
         return CampaignOverview(file, file.stem, "", problem=error.on_page)
-    starts_at = times_of(campaign).after(now()) if campaign.schedule is not None else None
-    next_start = to_text(starts_at) if starts_at is not None else None
     department = campaign.department_label or ""
-    shown = CampaignOverview(file, campaign.name, department, next_start=next_start)
+    shown = CampaignOverview(file, campaign.name, department, next_start=next_start_words(campaign, now()))
     try:
         found = ledgers.of(campaign)
         shown = replace(shown, approval=open_approval(found, campaign))

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from batchsend.campaigns.campaign import Campaign, times_of
+from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.replies import ReplyCounts, reply_counts
@@ -30,6 +30,7 @@ from batchsend.web.live_runs import OUTCOME_WORDS, SNAPSHOTS, RunSnapshot
 from batchsend.web.queries import FILTERS, RowPage, RowQuery, RunRef, existing_ledger, page_of_rows
 from batchsend.web.rendering import page, part, trusted
 from batchsend.web.run_state import Doing
+from batchsend.web.start_choice import next_start_words
 from batchsend.web.views.campaigns import ACTIVE_RUNS
 from batchsend.web.views.opening import run_ref
 from batchsend.web.views.run_actions import give_up_later
@@ -195,7 +196,7 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             more_groups=max(0, len(groups) - _GROUPS),
             waiting=waiting,
             opens_at=_opens_at(found.ledger, run, waiting),
-            next_start=_next_start(run.campaign),
+            next_start=next_start_words(run.campaign, now()),
             starts=starts_of(found.ledger, run.number),
             approvals=approvals_of(found.ledger, [run.number]).get(run.number, ()),
             undelivered=[_without_advice(one) for one in record.about.get(UNDELIVERED, "").splitlines()],
@@ -227,11 +228,6 @@ def _opens_at(ledger: Ledger, run: RunRef, waiting: Sequence[OutcomeGroup]) -> s
         return None
     rules = WaitRules(now(), run.campaign.zone, run.campaign.quiet_hours)
     moment = waiting_until(ledger, run.number, rules)
-    return to_text(moment) if moment is not None else None
-
-
-def _next_start(campaign: Campaign) -> str | None:
-    moment = times_of(campaign).after(now()) if campaign.schedule is not None else None
     return to_text(moment) if moment is not None else None
 
 
