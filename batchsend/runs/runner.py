@@ -296,8 +296,8 @@ def _end_after(error: StoppedError, run: _Run) -> None:
 
 def _report_handover(run: _Run) -> Report:
     """The report of a start that leaves its run to workers."""
-    codes = code_counts(run.ledger, run.id)
-    shared = shared_state(run.ledger, run.id, rows=False)
+    codes = retry(lambda: code_counts(run.ledger, run.id))
+    shared = retry(lambda: shared_state(run.ledger, run.id, rows=False))
     return Report(
         exit=Exit.DONE,
         run_id=run.id,

@@ -79,7 +79,7 @@ class SendLoop:
             await self._retry(partial(outbox.end_quiet_hours, open_clocks))
 
     async def _retry(self, action: Callable[[], T]) -> T:
-        return await asyncio.to_thread(retry, action, self.stop.is_interrupted)
+        return await asyncio.to_thread(retry, action)
 
     async def _wait_until(self, opening: datetime, hours: Hours, outbox: Outbox) -> Ending | None:
         """Waits until this moment, or until the clock is set back: then these hours may end on another day.

@@ -52,10 +52,6 @@ class Stop:
     def is_set(self) -> bool:
         return self.ending is not None
 
-    def is_interrupted(self) -> bool:
-        """Whether this process is told to end, so that it waits for no database."""
-        return self.ending is not None and self.ending.interrupted
-
     async def wait(self, seconds: float | None = None) -> None:
         """Waits until it is set, for so many seconds at most."""
         with suppress(TimeoutError):

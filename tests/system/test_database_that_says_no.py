@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,6 +127,71 @@ def test_workers_wait_and_go_on(shared: Shared, sandbox: Sandbox, database: Data
         shared.wait_until("SELECT exit_code = 0 FROM starts")
         worker.terminate()
         assert worker.wait(60) == 0
+    assert shared.statuses(1) == {"accepted": ROWS}
+    assert sandbox.texts() == {f"customer-{row}": 1 for row in range(ROWS)}
+
+
+@pytest.mark.parametrize(
+    ("moment", "end"),
+    [
+        ("in the middle", (130, "interrupted")),
+        ("in quiet hours", (130, "interrupted")),
+        # That one has been killed, and no row is left.
+        ("after the rows of another process", (1, "done")),
+    ],
+)
+def test_an_interrupted_send_records_its_end_once_the_database_is_back(
+    shared: Shared, sandbox: Sandbox, database: Database, moment: str, end: tuple[int, str]
+) -> None:
+    quiet = 'quiet_hours = { from = "00:00", to = "23:59" }\n' if moment == "in quiet hours" else ""
+    shared.world.write(customers(ROWS), campaign=CAMPAIGN + quiet)
+    process = shared.world.start("send", "campaign.toml", "--yes", "--wait")
+    shared.wait_until("SELECT count(*) = 1 FROM handovers")
+    if moment == "in quiet hours":
+        shared.wait_until("SELECT waits_because = 'quiet hours' FROM runs")
+    elif moment == "in the middle":
+        sandbox.wait_for(10)
+    else:
+        another_process_sends_the_rest(shared)
+    with database.fault("away"):
+        process.send_signal(signal.SIGTERM)
+        # Long enough for several attempts.
+        time.sleep(1)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == end[0], out + err
+    assert shared.ask("SELECT exit_code, ending FROM starts") == [end]
+    assert "in_flight" not in shared.statuses(1)
+
+
+def another_process_sends_the_rest(shared: Shared) -> None:
+    """Makes all open rows those of another process, whose lease still lasts a few seconds."""
+    with psycopg.connect(shared.url) as connection:
+        connection.execute(
+            "INSERT INTO leases (owner, run_id, holder, base_url, worker, lease_until)"
+            " VALUES ('other', 1, 'other', '', false, extract(epoch FROM clock_timestamp()) + 6)"
+        )
+        connection.execute(
+            "UPDATE messages SET status = 'in_flight', owner = 'other' WHERE status = 'pending'"
+        )
+    # The rows that the process itself had claimed are done: it waits for the others.
+    shared.wait_until("SELECT count(*) = 0 FROM messages WHERE status = 'in_flight' AND owner <> 'other'")
+    shared.wait_until("SELECT count(*) = 0 FROM leases WHERE run_id = 1 AND owner <> 'other'")
+
+
+def test_a_send_that_is_told_to_end_without_the_database_leaves_its_run_to_the_workers(
+    shared: Shared, sandbox: Sandbox, database: Database
+) -> None:
+    shared.world.write(customers(ROWS), campaign=CAMPAIGN)
+    with shared.workers(1):
+        process = shared.world.start("send", "campaign.toml", "--yes")
+        sandbox.wait_for(10)
+        with database.fault("away"):
+            process.send_signal(signal.SIGTERM)
+            # Long enough for several attempts.
+            time.sleep(1)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, "was handed over to" in out) == (0, True), out + err
+        shared.wait_until("SELECT exit_code = 0 FROM starts")
     assert shared.statuses(1) == {"accepted": ROWS}
     assert sandbox.texts() == {f"customer-{row}": 1 for row in range(ROWS)}
 

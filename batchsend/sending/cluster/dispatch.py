@@ -17,7 +17,7 @@ from functools import partial
 from typing import TypeVar
 
 from batchsend.errors import LedgerError, StoppedError
-from batchsend.ledger.database_errors import retry
+from batchsend.ledger.database_errors import RETRY_SECONDS, retry
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection, run_channel
 from batchsend.ledger.runs import SharedState, shared_state
@@ -64,7 +64,8 @@ async def dispatch_together(
 class ClusterProcess:
     """This process as one that sends runs of a PostgreSQL ledger: its leases, its slots and its credentials.
 
-    `leaving`: once it is set, a database that cannot be reached is not waited for. Belongs to one event loop.
+    `leaving`: once it is set, a database that cannot be reached is not waited for. Only workers set it: a `send` that
+    is interrupted waits, so that it can record how it ended. Belongs to one event loop.
     """
 
     def __init__(self, ledger: Ledger, credentials: Credentials, holder: Holder) -> None:
@@ -87,16 +88,17 @@ async def send_run(
     Raises `LeaseLostError` where other processes took this one for dead, `LedgerError`, and any other error from
     inside.
     """
-    identity = run_identity(await asyncio.to_thread(retry, process.ledger.ledger_id), str(run.run_id))
+    leaving = process.leaving.is_set
+    ledger_id = await asyncio.to_thread(retry, process.ledger.ledger_id, leaving)
     take = partial(process.keeper.take, process.holder, run.run_id, run.start_id)
-    lease = await asyncio.to_thread(retry, take, loop.stop.is_interrupted)
+    lease = await asyncio.to_thread(retry, take, leaving)
     if lease is None:
         return None
     outbox = SharedOutbox(process.ledger, run, lease, process.leaving, files)
     pacer = SharedPacer(process.book, run.run_id, run.settings.rate, lease)
     try:
         async with run.settings.client(process.credentials) as client:
-            return await loop.run(outbox, client, pacer, identity)
+            return await loop.run(outbox, client, pacer, run_identity(ledger_id, str(run.run_id)))
     finally:
         outbox.close()
         await asyncio.to_thread(process.keeper.give_up, lease, settled=outbox.settled)
@@ -210,7 +212,10 @@ class _Share:
     async def _decide(self, number: int) -> None:
         workers: tuple[str, ...] = ()
         with suppress(LedgerError):
-            state = await asyncio.to_thread(shared_state, self._ledger, self._run.run_id, rows=False)
+            # A person at the terminal does not wait for a database.
+            seconds = 0.0 if number == signal.SIGINT else RETRY_SECONDS
+            helpers = partial(shared_state, self._ledger, self._run.run_id, rows=False)
+            state = await asyncio.to_thread(retry, helpers, seconds=seconds)
             workers = state.helpers if state is not None else ()
         # Where the computer shuts down or the terminal was closed, workers continue.
         leaving = bool(workers) and number != signal.SIGINT
@@ -220,4 +225,4 @@ class _Share:
 
     async def _retry(self, action: Callable[..., T], *arguments: object) -> T:
         """Calls `action` in a thread, again while its error may pass, as `retry` does."""
-        return await asyncio.to_thread(retry, partial(action, *arguments), self._stop.is_interrupted)
+        return await asyncio.to_thread(retry, partial(action, *arguments))

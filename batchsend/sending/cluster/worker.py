@@ -224,7 +224,8 @@ class Worker:
                 return
             self.say(f"Run {run_id}: stopped: {ending.reason}")
             because = f"worker {self.name}: {ending.reason}"
-            await asyncio.to_thread(retry, partial(close_run, self.ledger, run, because))
+            closing = partial(close_run, self.ledger, run, because)
+            await asyncio.to_thread(retry, closing, self._process.leaving.is_set)
         except Exception as error:  # noqa: BLE001 - a worker survives all errors; other workers continue the run
             if (problem := str(error)) != self._problems.get(run_id):
                 self.say(f"Run {run_id}: {problem} This worker tries again.")
