@@ -125,7 +125,7 @@ _SENDING = _any(
 _END = rf"(?: (?:{_POLITE_WORDS}|any ?more|ever|me|us|at all|either|nunca|jamas|mas))*$"
 _NUMBER = "(?:phone number|cell number|number|phone|cell|name|(?:contact )?(?:info|information))"
 _ME = _any(["me", "us", rf"my {_NUMBER}", "this (?:phone number|number|phone|cell)"])
-#: Also in words of somebody who answers for the customer.
+#: Also in the words of a person who answers for the customer.
 _ANYONE = _any(
     [
         _ME,
@@ -150,7 +150,7 @@ _DONT = (
 )
 _SPANISH_DONT_SEND = "(?:(?:mand|envi|text|mensaj|molest|contact|fastidi)e{1,2}[ns]?|escriba[ns]?)"
 
-#: Words that ask for no more texts, wherever they stand in an answer.
+#: Words that ask for no more texts, anywhere in an answer.
 REQUEST = _all_of(
     rf"(?:stop|quit|cease|end|cancel|halt|discontinue) (?:{_ANY_OF} )*"
     r"(?:texts|texting|messages|messaging|contacting|calling|emailing|sending|bothering|spamming|harassing|alerts"

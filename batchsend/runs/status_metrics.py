@@ -49,7 +49,7 @@ class Sample(NamedTuple):
 
 
 def exposition(samples: Iterable[Sample]) -> bytes:
-    """The samples in Prometheus' text format. Those of one metric stand together."""
+    """The samples in Prometheus' text format. Those of one metric follow each other."""
     lines = []
     in_order = sorted(samples, key=attrgetter("name"))
     for name, same in groupby(in_order, key=attrgetter("name")):

@@ -139,8 +139,8 @@ def _file_lock(ledger_file: Path, digest: str, name: str) -> Iterator[None]:
     """A file lock. The operating system releases it when the process ends in any way."""
     # A ledger behind a symbolic link has its locks in the folder of the real file.
     file = ledger_file.resolve()
-    # It stays on Windows too, because it shows that campaigns were sent from the ledger. And only a file that exists
-    # without being a lock can be locked by the system: no lock is left behind by a process that died.
+    # The file stays on Windows too: it shows that campaigns were sent from the ledger. The system locks the open
+    # file, so a process that died leaves no lock behind.
     lock = FileLock(file.with_name(f"{file.stem}-{digest[:16]}.lock"), mode=0o600, preserve_lock_file=True)
     try:
         lock.acquire(timeout=0)

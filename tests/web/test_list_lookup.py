@@ -105,12 +105,12 @@ def test_rows_without_an_answer_leave_the_list_unchanged_until_a_person_goes_on_
     with serving(world) as server:
         clicker = server.signed_in()
         clicker.get(f"{PAGE}/lookup")
-        assert "go on without" not in clicker.get(f"{PAGE}/lookup").plain
+        assert "continue without" not in clicker.get(f"{PAGE}/lookup").plain
         answer = look_up(clicker)
         assert "myKaarma gave no usable answer for 1 row, so the list is unchanged." in answer.plain
         assert (folder / "campaign.toml").read_text(encoding="utf-8") == text
         assert not list(folder.glob("*with ids*"))
-        assert "Look up again, and go on without them" in answer.plain
+        assert "Look up again, and continue without them" in answer.plain
         gone_on = look_up(clicker, without="yes")
     assert "or myKaarma gave no usable answer" in gone_on.plain
     [copy] = folder.glob("*with ids*")

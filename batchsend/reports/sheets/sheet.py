@@ -52,7 +52,7 @@ class Sheet:
     #: In characters; without it, columns have the usual width.
     column_widths: Sequence[int] = ()
     column_styles: Mapping[int, Style] = field(default_factory=dict)
-    #: Rows with only a heading, in the first column, which may have no style but `vertical`. The last row is none.
+    #: Rows with only a heading, in the first column, which may have no style but `vertical`. Not the last row.
     heading_rows: Collection[int] = ()
     #: In points. That of the last row is left to the spreadsheet program.
     row_heights: Mapping[int, int] = field(default_factory=dict)

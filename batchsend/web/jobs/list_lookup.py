@@ -85,7 +85,7 @@ def _found(report: LookupReport) -> str:
 def _unknown(report: LookupReport) -> str:
     return (
         f"myKaarma gave no usable answer for {row_count(report.unknown)}, so the list is unchanged. What was found "
-        f"so far is kept: look up again to ask for {'it' if report.unknown == 1 else 'these'}, or go on without "
+        f"so far is kept: look up again to ask for {'it' if report.unknown == 1 else 'these'}, or continue without "
         f"{'it' if report.unknown == 1 else 'them'}."
     )
 
