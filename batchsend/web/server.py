@@ -136,14 +136,22 @@ async def _run(
                 link = f"{url}/enter?token={auth.links.issue()}"
                 say(f"This link signs you in, once: {link}")
             else:
-                say(
-                    "Other people can reach this server. Put a proxy with TLS (https) in front of it, or others on "
-                    "the network can read passwords and customers' data. docs/web.md shows how."
-                )
+                say(_others(options))
             others = "stop, too" if options.stop_campaigns else "continue"
             say(f"Ctrl-C stops the web console. Campaigns that are being sent {others}.")
             with _opened(link if options.open_browser else None):
                 await stop.wait()
+
+
+def _others(options: Options) -> str:
+    """What to say about a server that other people can reach."""
+    if options.names or options.proxy is not None:
+        addresses = " or ".join(f"https://{name}" for name in options.names)
+        return f"Other people can reach this server through its proxy{addresses and f', at {addresses}'}."
+    return (
+        "Other people can reach this server. Put a proxy with TLS (https) in front of it, or others on the network "
+        "can read passwords and customers' data. docs/web.md shows how."
+    )
 
 
 @asynccontextmanager

@@ -36,6 +36,23 @@ def shared(tmp_path: Path) -> World:
     return World(folder).write(customers(3))
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--host", "0.0.0.0"), "Put a proxy with TLS (https) in front of it"),
+        (("--name", NAME), f"through its proxy, at https://{NAME}."),
+        (("--behind-proxy", "X-Forwarded-For"), "through its proxy."),
+        (("--name", NAME, "--behind-proxy", "X-Forwarded-For"), f"through its proxy, at https://{NAME}."),
+    ],
+)
+def test_a_server_behind_a_proxy_does_not_ask_for_one(
+    shared: World, options: tuple[str, ...], said: str
+) -> None:
+    with serving(shared, *options) as served:
+        assert f"Other people can reach this server{'.' if 'Put' in said else ''} {said}" in served.output
+        assert ("Put a proxy" in served.output) == ("Put a proxy" in said)
+
+
 @contextmanager
 def standing_still(folder: Path, *names: str, proxy: Proxy | None = None) -> Iterator[Clicker]:
     """Runs a server for which no time passes, so that a delay never ends."""

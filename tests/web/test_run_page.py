@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 from ledgers import came_to, identity, planned, send_all, store_plan
+from sqlalchemy import update
 from web_client import Clicker, serving
 from world import World, customers
 
 from batchsend.ledger.dismissals import dismissals_of
-from batchsend.ledger.ledger import Ledger
+from batchsend.ledger.ledger import Ledger, StoredPlan
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import note_undelivered, overview
+from batchsend.ledger.schema import messages
 from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.runs.lookup import state_of as run_words
-from batchsend.sending.cluster.open_runs import hand_over
+from batchsend.sending.cluster.open_runs import end_runs, hand_over
 from batchsend.sending.run_settings import RunSettings
 from batchsend.settings import os_user
 from batchsend.statuses import Status
@@ -215,16 +217,34 @@ def test_a_run_whose_rows_wait_says_why_and_until_when(world: World, ledger: Led
     assert re.search(r"The first of them can be sent at <time datetime=", page.text)
 
 
+def handed_over(ledger: Ledger, world: World) -> StoredPlan:
+    """Stores run 1, with two rows that workers may send."""
+    who = identity(base_url=world.base_url, file=str(world.folder / "campaign.toml"))
+    stored = store_plan(ledger, [planned(2), planned(3)], who=who)
+    settings = RunSettings(world.base_url, 10.0, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, False)
+    with ledger.write() as connection:
+        hand_over(connection, stored.run_id, stored.start_id, settings)
+    return stored
+
+
+def test_a_start_that_left_its_run_to_workers_was_not_killed(tmp_path: Path, postgres_url: str) -> None:
+    world = World(tmp_path, environment={"BATCHSEND_LEDGER": postgres_url}).write(customers(2))
+    with closing(open_ledger(postgres_url)) as ledger, serving(world) as served:
+        run = handed_over(ledger, world)
+        with ledger.write() as connection:
+            connection.execute(update(messages).values(status=Status.ACCEPTED, codes=""))
+        clicker = served.signed_in()
+        # The last worker has sent its rows, and the next look for runs that are over is still to come.
+        assert "Left to the workers, which record its end." in clicker.get(RUN).plain
+        assert [ended.run_id for ended in end_runs(ledger)] == [run.run_id]
+        assert "Left to the workers" not in (page := clicker.get(RUN).plain)
+        assert ": done." in page
+
+
 def test_a_run_that_no_worker_takes_says_so_and_can_be_stopped(tmp_path: Path, postgres_url: str) -> None:
     world = World(tmp_path, environment={"BATCHSEND_LEDGER": postgres_url}).write(customers(2))
     with closing(open_ledger(postgres_url)) as ledger, serving(world) as served:
-        who = identity(base_url=world.base_url, file=str(world.folder / "campaign.toml"))
-        stored = store_plan(ledger, [planned(2), planned(3)], who=who)
-        settings = RunSettings(
-            world.base_url, 10.0, 20, 30.0, 25, 900.0, SendingAttributes(), False, None, False
-        )
-        with ledger.write() as connection:
-            hand_over(connection, stored.run_id, stored.start_id, settings)
+        handed_over(ledger, world)
         clicker = served.signed_in()
         waiting = clicker.get(RUN).plain
         assert "Waiting for a worker" in waiting

@@ -16,7 +16,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.approvals import Approval, approvals_of
 from batchsend.ledger.ledger import Ledger, RunRecord
 from batchsend.ledger.replies import ReplyCounts, reply_counts
-from batchsend.ledger.runs import UNDELIVERED, CodeCount, starts_of
+from batchsend.ledger.runs import UNDELIVERED, CodeCount, shared_state, starts_of
 from batchsend.messages.phones import PhoneProblem, to_e164
 from batchsend.planning.cost import RunCost, costs_of_runs
 from batchsend.planning.waiting import WaitRules, waiting_until
@@ -89,6 +89,7 @@ class _Facts:
     be sent; `next_start`: the next planned start. `can_resend`: status -> rows that can be sent again; `left_out`:
     status -> those that cannot, because they were dismissed. `cost`: of the texts sent, if known. `replies`: to the
     run's texts, if there are any. `undelivered`: a sentence for each notice about its end that was not delivered.
+    `left_to_workers`: they send what is left of it, and record its end.
     """
 
     run: RunRecord
@@ -106,6 +107,7 @@ class _Facts:
     cost: RunCost | None
     replies: ReplyCounts | None
     undelivered: Sequence[str]
+    left_to_workers: bool
 
 
 async def show(request: web.Request) -> web.Response:
@@ -206,7 +208,13 @@ def _facts(run: RunRef, query: RowQuery, snapshot: RunSnapshot) -> _Facts:
             can_resend=can_resend,
             left_out={status: count - can_resend[status] for status, count in may_resend.items()},
             cost=costs_of_runs(found.ledger, [record.id]).get(record.id),
+            left_to_workers=_is_open(found.ledger, run.number),
         )
+
+
+def _is_open(ledger: Ledger, run_id: int) -> bool:
+    shared = shared_state(ledger, run_id, rows=False)
+    return shared is not None and shared.open
 
 
 def _without_advice(sentence: str) -> str:
