@@ -156,8 +156,9 @@ def _rename(part: Path, folder: Path) -> None:
 
 def _remove_abandoned(cache: Path) -> None:
     for part in cache.glob("part-*"):
-        if part.stat().st_mtime < time.time() - _ABANDONED:
-            shutil.rmtree(str(part), ignore_errors=True)
+        with suppress(OSError):  # another process has just renamed it
+            if part.stat().st_mtime < time.time() - _ABANDONED:
+                shutil.rmtree(str(part), ignore_errors=True)
 
 
 def _set_window_title(title: str) -> None:

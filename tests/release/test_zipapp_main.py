@@ -99,3 +99,10 @@ def test_a_second_first_start_uses_what_the_faster_one_unpacked(
     folder = zipapp_main.unpacked(archive(**FILES), "0123", tmp_path)
     assert list(tmp_path.iterdir()) == [folder]
     assert [path.name for path in folder.iterdir()] == ["a"]
+
+
+def test_an_unpacking_that_ends_meanwhile_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "glob", lambda *_: [tmp_path / "part-renamed"])
+    assert zipapp_main.unpacked(archive(**FILES), "0123", tmp_path).is_dir()
