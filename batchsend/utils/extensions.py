@@ -7,7 +7,7 @@ when it is used, in a thread of its own, so that code that hangs can be given up
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -148,6 +148,8 @@ class GivenUpError(ExtensionError):
     """An extension's code took too long. Its thread is left behind."""
 
 
+#: Seconds of a single wait for an answer.
+_LONGEST_WAIT = 0.5
 #: Gets what a call gives, or its error.
 _Answers: TypeAlias = "SimpleQueue[tuple[Any, BaseException | None]]"
 
@@ -176,13 +178,21 @@ class Call:
         self._asked.put((function, answers))
         try:
             answer: T
-            answer, error = answers.get(timeout=max(self._ends - monotonic(), 0))
+            answer, error = self._answer(answers)
         except Empty:
             problem = f"took more than {_span(self._seconds)} and was given up. {ASK_AUTHOR}"
             raise self.extension.error(problem, GivenUpError) from None
         if error is not None:
             raise self.extension.error(_failure(error)) from error
         return answer
+
+    def _answer(self, answers: _Answers) -> tuple[Any, BaseException | None]:
+        """Raises `Empty` if the time is over."""
+        # On Windows, Ctrl-C has no effect before the end of a wait.
+        while (left := self._ends - monotonic()) > _LONGEST_WAIT:
+            with suppress(Empty):
+                return answers.get(timeout=_LONGEST_WAIT)
+        return answers.get(timeout=max(left, 0))
 
     def end(self) -> None:
         """Lets the thread end. If the extension's code hangs, the thread is left behind until the process ends."""

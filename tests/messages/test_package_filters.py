@@ -14,6 +14,7 @@ from batchsend.messages import package_filters
 from batchsend.messages.condition import Condition
 from batchsend.messages.template import MessageTemplate
 from batchsend.statuses import Code
+from batchsend.utils import extensions
 
 SOURCE = """
 import random
@@ -147,6 +148,7 @@ def test_it_keeps_the_rules_of_templates(source: str, code: Code, said: str) -> 
 def test_one_that_hangs_refuses_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> None:
     made = template("{{ vin | hangs }}{{ vin | tail }}")
     monkeypatch.setattr(package_filters, "FILTER_TIMEOUT", 0.05)
+    monkeypatch.setattr(extensions, "_LONGEST_WAIT", 0.02)
     package_filters._calls.clear()
     for _ in range(2):  # a thread that hangs is not asked again
         with pytest.raises(TemplateError) as refused:

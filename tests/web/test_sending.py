@@ -369,6 +369,23 @@ def test_a_run_can_be_paused_and_continued_and_survives_its_server(tmp_path: Pat
 
 
 @pytest.mark.system
+def test_a_console_that_stops_its_campaigns_ends_after_them(world: World, sandbox: Sandbox) -> None:
+    """As in a container, with a ledger in a file: texts in flight are recorded, the others wait."""
+    world.write(customers(200), campaign="\n[sending]\nrate = 20\n")
+    with serving(world, "--stop-campaigns") as served:
+        assert "Campaigns that are being sent stop, too." in served.output
+        send(served.signed_in(), 200)
+        sandbox.wait_for(10)
+        os.kill(served.process.pid, signal.SIGTERM)
+        assert served.process.wait(60) == 0
+        texted = len(sandbox.texts())
+        assert f"{texted} accepted by myKaarma" in world.run("runs").out
+    assert 0 < texted < 200
+    assert world.send("--rate", "200").code == 0
+    assert sandbox.texts() == dict.fromkeys((f"customer-{number}" for number in range(200)), 1)
+
+
+@pytest.mark.system
 def test_a_run_whose_process_was_killed_can_be_continued(tmp_path: Path) -> None:
     with running_sandbox(tmp_path, "--latency", "0.3") as sandbox:
         folder = tmp_path / "dealership"
