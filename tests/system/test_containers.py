@@ -217,11 +217,11 @@ def test_nobody_is_texted_twice_or_lost_while_services_are_killed_and_restarted(
     compose.containers["worker"].kill()
     assert compose.restart_ended() == ["worker"]
     sandbox.wait_for(80)
-    # The campaign stops with the console, and the workers continue.
-    assert compose.stop("web") == {"web": 0}
-    sandbox.wait_for(120)
     compose.kill_postgres()
     compose.up("postgres")
+    sandbox.wait_for(120)
+    # The console leaves its campaign to the workers.
+    assert compose.stop("web") == {"web": 0}
     sandbox.wait_for(170)
     # Stops all in the middle. The requests in flight are finished.
     follow(compose, "--pull")
