@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import webbrowser
 from collections import Counter
@@ -112,6 +113,11 @@ class Options:
 
 def serve(options: Options, status: StatusAddress | None = None, *, say: Callable[[str], None]) -> None:
     """Runs the server until Ctrl-C or SIGTERM. `say`: prints a line. Raises `BatchsendError`."""
+    if options.stop_campaigns and os.name == "nt":
+        raise SettingsError(
+            "--stop-campaigns is for containers, and Windows cannot ask another process to stop in order. Start the "
+            "console without it, and stop each campaign on its page."
+        )
     users = Users(users_file(options.root))
     by_proxy = options.proxy is not None and options.proxy.user_header is not None
     if options.shared and not by_proxy and not users.names():

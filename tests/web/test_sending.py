@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -24,9 +25,11 @@ from workbooks import new_workbook
 from world import CAMPAIGN, Sandbox, World, customers, running_sandbox
 
 from batchsend.campaigns.file import load_campaign
+from batchsend.errors import SettingsError
 from batchsend.exits import Exit
 from batchsend.runs.api import prepare
 from batchsend.runs.start import planned
+from batchsend.web import server
 from batchsend.web.jobs.confirmation import CheckedPlan, differences
 
 SPRING = "/campaign/here/campaign"
@@ -680,3 +683,11 @@ def clicker_events(clicker: Clicker, run: str) -> str:
         seen += response.readline().decode()
     connection.close()
     return seen
+
+
+def test_on_windows_a_console_cannot_stop_its_campaigns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "os", SimpleNamespace(name="nt"))
+    with pytest.raises(SettingsError, match="--stop-campaigns is for containers"):
+        server.serve(server.Options(tmp_path, stop_campaigns=True), say=str)
