@@ -196,6 +196,23 @@ def test_a_send_that_is_told_to_end_without_the_database_leaves_its_run_to_the_w
     assert sandbox.texts() == {f"customer-{row}": 1 for row in range(ROWS)}
 
 
+def test_a_worker_that_leaves_without_the_database_records_what_it_sent(
+    shared: Shared, sandbox: Sandbox, database: Database
+) -> None:
+    shared.world.write(customers(ROWS), campaign=CAMPAIGN)
+    with shared.workers(1) as (worker,):
+        assert shared.world.send("--detach").code == 0
+        sandbox.wait_for(10)
+        with database.fault("away"):
+            worker.terminate()
+            # Long enough for several attempts.
+            time.sleep(1)
+        assert worker.wait(60) == 0
+    texts = sandbox.texts()
+    assert set(texts.values()) == {1}
+    assert shared.statuses(1) == {"accepted": len(texts), "pending": ROWS - len(texts)}
+
+
 @pytest.mark.parametrize("command", [("send", "campaign.toml", "--yes"), ("worker",)])
 def test_a_start_waits_for_a_free_connection(
     shared: Shared, sandbox: Sandbox, database: Database, command: tuple[str, ...]

@@ -109,7 +109,8 @@ _exchange = (
 class SharedOutbox(Outbox):
     """The open rows of one run, for one sending process and its lease.
 
-    `leaving`: once it is set, a database that cannot be reached is not waited for.
+    `leaving`: once it is set, a database that cannot be reached is not waited for, except to record outcomes: without
+    them, texts that were sent would be `unconfirmed`.
     """
 
     #: Each exchange costs a commit for all processes, so that many outcomes share one.
@@ -259,4 +260,4 @@ class SharedOutbox(Outbox):
                 self._unsure = True
                 raise
 
-        return retry(attempt, self._leaving.is_set)
+        return retry(attempt, lambda: self._leaving.is_set() and not self._held)
