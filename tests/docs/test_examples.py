@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -245,10 +246,25 @@ text_filter: TextFilter = short_vin
 
 
 @pytest.mark.system
-def test_the_examples_have_the_right_types(installed: Path) -> None:
+def test_the_examples_have_the_right_types(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "uses_of_examples.py").write_text(TYPES, encoding="utf-8")
+    packages = re.findall(r"^from (batchsend_\w+)", TYPES, re.MULTILINE)
+    names = [word for name in packages for word in ("-p", name)]
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "-c", TYPES],
-        env={**os.environ, "MYPYPATH": str(installed)},
+        # As where batchsend is a library, mistakes in batchsend itself are not reported.
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--config-file=",
+            "--follow-imports=silent",
+            "-m",
+            "uses_of_examples",
+            *names,
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": os.pathsep.join(map(str, (installed, tmp_path, EXAMPLES.parent)))},
         capture_output=True,
         encoding="utf-8",
         timeout=100,

@@ -133,13 +133,15 @@ def test_the_start_leads_everywhere_and_names_the_version(address: str, browser:
 
 def test_the_search_finds_a_page(address: str, browser: Browser) -> None:
     page = opened(browser, address)
-    page.get_by_role("textbox", name="Search").fill("FREQUENCY_CAP")
+    # Words typed before the index is loaded find nothing.
+    expect(page.locator(".md-search-result__meta")).to_have_text("Type to start searching")
+    # The search listens to keys.
+    page.get_by_role("textbox", name="Search").press_sequentially("FREQUENCY_CAP")
     page.locator(".md-search-result__link").first.click()
     expect(page.get_by_role("article")).to_contain_text("FREQUENCY_CAP")
 
 
 def opened(browser: Browser, address: str) -> Page:
     page = browser.new_context(**LOOKS[0]).new_page()
-    # Words typed before the index is loaded find nothing.
     page.goto(f"{address}/index.html", wait_until="networkidle")
     return page
