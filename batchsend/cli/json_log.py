@@ -74,12 +74,19 @@ def run_as_job(
         return job.end_early(Exit.INTERRUPTED, INTERRUPTED)
     from batchsend.runs.report import summary_of
 
-    return job.end(report.exit, summary_of(report))
+    outcome = summary_of(report)
+    if report.exit in _EARLY_ENDS:
+        job.say_why(report.exit, outcome["message"])
+    return job.end(report.exit, outcome)
 
 
 def end_job(exit_code: int, message: str) -> int:
     """Logs the end of a start that could not begin, such as one with a wrong option. Returns `exit_code`."""
     return _JsonLog(log_line, click.echo, time.monotonic).end_early(exit_code, message)
+
+
+#: The events of starts that ended before all was sent.
+_EARLY_ENDS = {Exit.STOPPED: "stopped", Exit.INTERRUPTED: "interrupted"}
 
 
 class _JsonLog:
@@ -117,9 +124,12 @@ class _JsonLog:
 
     def end_early(self, exit_code: int, message: str) -> int:
         """Logs why there is no report."""
-        events = {Exit.STOPPED: "stopped", Exit.INTERRUPTED: "interrupted"}
-        self._event(events.get(Exit(exit_code), "refused"), message=message)
+        self.say_why(exit_code, message)
         return self.end(exit_code, {"message": message})
+
+    def say_why(self, exit_code: int, message: str) -> None:
+        """Logs why a start did not send all."""
+        self._event(_EARLY_ENDS.get(Exit(exit_code), "refused"), message=message)
 
     def end(self, exit_code: int, outcome: Mapping[str, Any]) -> int:
         """Logs the end, and writes the summary."""

@@ -212,6 +212,29 @@ def test_interrupts_and_bugs_are_events(
     assert "5550142" not in out + err
 
 
+@pytest.mark.parametrize(
+    ("command", "event", "code"),
+    [("stop", "interrupted", 130), ("refuse", "stopped", 3)],
+)
+def test_why_a_run_ended_early_is_an_event(
+    world: World, sandbox: Sandbox, command: str, event: str, code: int
+) -> None:
+    people = customers(30)
+    if command == "refuse":
+        people[3]["Customer UUID"] = "sandbox-forbidden-1"
+    world.write(people, campaign="[sending]\nrate = 5\nconcurrency = 1\n")
+    process = world.start("send", "campaign.toml", "--yes", *JOB)
+    sandbox.wait_for(2)
+    if command == "stop":
+        assert world.run("stop", "campaign.toml").code == 0
+    out, err = process.communicate(timeout=60)
+    planned, *_, why, ended = map(json.loads, err.splitlines())
+    assert [one["event"] for one in (planned, why, ended)] == ["planned", event, "ended"]
+    assert (process.returncode, ended["exit"]) == (code, code)
+    assert why["message"] == json.loads(out)["message"]
+    assert why["message"]
+
+
 def test_progress_is_a_line_every_ten_seconds_with_all_counts_so_far(world: World) -> None:
     world.write(customers(1))
     seconds = 0.0
