@@ -85,7 +85,7 @@ def _signals_reach_commands() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> None:
     """Removes the environment's settings for batchsend and for the terminal (width, colors)."""
-    display = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHON_COLORS", "TTY_COMPATIBLE")
+    display = ("TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHON_COLORS", "TTY_COMPATIBLE")
     for name in (*display, *VARIABLES):
         os.environ.pop(name, None)
 

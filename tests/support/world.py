@@ -63,7 +63,9 @@ class Sandbox:
         """The requests that arrived, in order."""
         if not self.record.exists():
             return []
-        return [json.loads(line) for line in self.record.read_text(encoding="utf-8").splitlines()]
+        lines = self.record.read_text(encoding="utf-8").splitlines(keepends=True)
+        # The last one may be half written.
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def wait_for(self, count: int, seconds: float = 60) -> None:
         """Waits until `count` requests have arrived."""

@@ -640,7 +640,7 @@ def test_users_of_a_shared_server_sign_in(new_world: World) -> None:
     assert (added.code, added.out) == (0, "dana can sign in.\n")
     assert new_world.run("web-users", "list").out == "dana\n"
     with serving(new_world, "--name", "texts.dealer.example") as served:
-        assert "TLS" in served.output
+        assert "through its proxy, at https://" in served.output
         assert served.link == "", "a shared server has no link"
         clicker = served.clicker()
         answer = clicker.raw("GET", "/", headers={"Host": "texts.dealer.example"})
