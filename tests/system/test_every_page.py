@@ -356,8 +356,9 @@ def test_every_page_fits_the_screen_and_is_accessible(
 
 
 def settle(page: Page) -> None:
-    """Waits until a page has loaded the parts that come after it."""
-    expect(page.locator("#overview[hx-get], #step-bar[hx-get], #tried:empty")).to_have_count(0)
+    """Waits until a page has loaded the parts that come after it, and no longer reloads itself when work ends."""
+    later = "#overview[hx-get], #step-bar[hx-get], #tried:empty, [hx-get*='/progress'][hx-trigger^=load]"
+    expect(page.locator(later)).to_have_count(0)
 
 
 def redirects(answer: Response | None) -> Iterator[str]:
@@ -431,6 +432,7 @@ def test_every_form_sent_empty_leads_to_an_accessible_page(
         reloaded = page.reload()
         if reloaded is None or reloaded.status != 200:
             found.append(f"{route} from {name}: a reload shows {reloaded and reloaded.status}")
+        settle(page)
         found += faults(page, f"{name} after {route}", LOOKS[:1])
     assert not found, "\n".join(found)
     assert routes.unseen("POST") - TRIED - OTHERS == set(), "add an address that has each to `addresses`"
