@@ -10,9 +10,12 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger.approvals import Approval
+from batchsend.utils.timestamps import now
 from batchsend.web.folder import WebFolder
 from batchsend.web.queries import ActiveRuns, campaign_ledger, open_approval
 from batchsend.web.rendering import page
+from batchsend.web.scheduler import SCHEDULER
+from batchsend.web.start_choice import next_start_words, start_words
 from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LatestRun, run_overview
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import steps_of
@@ -42,10 +45,20 @@ async def show(request: web.Request) -> web.Response:
         problems=found.problems,
         outside=outside,
         steps=steps,
+        next_start=next_start_words(campaign, now()) if campaign is not None else None,
+        missed=start_words(campaign.schedule) if _has_missed(campaign, sent) else "",
+        scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
         approval=sent.approval if steps is not None else None,
         runs=sent.runs,
         ledger_problem=sent.problem,
     )
+
+
+def _has_missed(campaign: Campaign | None, sent: _Sent) -> bool:
+    """Whether its only start has passed, and it was never sent."""
+    if campaign is None or campaign.schedule is None or campaign.schedule.at is None:
+        return False
+    return not sent.runs and next_start_words(campaign, now()) is None
 
 
 @dataclass
