@@ -48,7 +48,7 @@ SPEED = (
     KeyField(
         ("sending", "per_day_segments"),
         "At most this many segments a day",
-        "Phone companies count and limit segments: 160 characters each, or 70 with emoji. Leave it empty for no limit.",
+        "Phone companies limit segments: 160 characters each, or 70 with emoji. Leave it empty for no limit.",
     ),
     KeyField(
         ("sending", "holidays"),
@@ -278,7 +278,7 @@ _MYKAARMA = SettingsGroup(
         KeyField(
             ("message", "max_segments"),
             "Longest text, in segments",
-            "You pay for each segment: 160 characters, or 70 with characters such as emoji. A longer text is not sent.",
+            "You pay for each segment: 160 characters, or 70 with emoji and the like. A longer text is not sent.",
         ),
         KeyField(
             ("message", "segment_price"),

@@ -9,8 +9,8 @@ from batchsend.utils.wording import install_command
 
 def test_the_command_that_adds_a_feature_is_that_of_the_installer(tmp_path: Path) -> None:
     assert install_command("parquet", str(tmp_path)) == (
-        '`pipx runpip batchsend install "batchsend[parquet]"`, or `pip install "batchsend[parquet]"` if pip installed '
-        "batchsend"
+        '`pipx runpip batchsend install "batchsend[parquet]"`, or `pip install "batchsend[parquet]"` if pip '
+        "installed batchsend"
     )
     (tmp_path / "uv-receipt.toml").touch()
     assert install_command("parquet", str(tmp_path)) == (

@@ -46,7 +46,7 @@ async def show(request: web.Request) -> web.Response:
         outside=outside,
         steps=steps,
         next_start=next_start_words(campaign, now()) if campaign is not None else None,
-        missed=start_words(campaign.schedule) if _has_missed(campaign, sent) else "",
+        missed=_missed(campaign, sent) if campaign is not None else "",
         scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
         approval=sent.approval if steps is not None else None,
         runs=sent.runs,
@@ -54,11 +54,12 @@ async def show(request: web.Request) -> web.Response:
     )
 
 
-def _has_missed(campaign: Campaign | None, sent: _Sent) -> bool:
-    """Whether its only start has passed, and it was never sent."""
-    if campaign is None or campaign.schedule is None or campaign.schedule.at is None:
-        return False
-    return not sent.runs and next_start_words(campaign, now()) is None
+def _missed(campaign: Campaign, sent: _Sent) -> str:
+    """Returns when a campaign was to start that was never sent and has no later start."""
+    schedule = campaign.schedule
+    if schedule is None or sent.runs or next_start_words(campaign, now()) is not None:
+        return ""
+    return start_words(schedule)
 
 
 @dataclass
