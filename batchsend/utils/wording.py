@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+#: Characters that no shell treats specially. Paths on Windows have a colon and backslashes.
+_PLAIN_PATH = re.compile(r"[\w./:\\+@%,=-]+")
 
 
 def capitalized(text: str) -> str:
@@ -22,6 +26,12 @@ def install_command(extra: str, prefix: str = sys.prefix) -> str:
         return f'`uv tool install --force ".[{extra}]"` in the folder that batchsend was installed from'
     wanted = f'"batchsend[{extra}]"'
     return f"`pipx runpip batchsend install {wanted}`, or `pip install {wanted}` if pip installed batchsend"
+
+
+def in_command(path: str | Path) -> str:
+    """A file as it is typed in a command: in quotation marks if its name has a blank or another special character."""
+    text = str(path)
+    return text if _PLAIN_PATH.fullmatch(text) else f'"{text}"'
 
 
 def row_count(count: int) -> str:
