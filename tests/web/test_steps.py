@@ -253,6 +253,14 @@ def test_no_consent_column_is_said(served: Served) -> None:
     assert "10 texts ready to send" in page.plain
 
 
+def test_the_check_writes_columns_as_the_text_does(served: Served) -> None:
+    clicker = served.signed_in()
+    checked(clicker)
+    page = clicker.get(f"{SPRING}/check").plain
+    assert "((First Name))" in page
+    assert "{{" not in page
+
+
 def test_missing_quiet_hours_are_said(served: Served) -> None:
     clicker = served.signed_in()
     sentence = "No quiet hours are set: texts may go out at any hour of the day or night."
