@@ -141,6 +141,8 @@ Zones = frozenset[str]
 #: The two letters of states, territories and Canadian provinces.
 States = frozenset[str]
 _NOWHERE: frozenset[str] = frozenset()
+#: How alike a word must be to a state's name to be taken for a misspelling: `Calif` is, `Nowhere` is not.
+_ALIKE = 0.65
 
 _zip_code = re.compile(r"(?P<digits>\d{3,5})(?:\.0+|-?|[ -]?\d{4})")
 #: Codes that people write when they do not know the right one. Hardly anyone lives there.
@@ -211,7 +213,7 @@ def state_names() -> Mapping[str, str]:
 
 def nearest_state(text: str) -> str | None:
     """The two letters of the state that `text` most likely means."""
-    found = nearest(_plain(text), _states_by_name())
+    found = nearest(_plain(text), _states_by_name(), alike=_ALIKE)
     return _states_by_name()[found] if found else None
 
 

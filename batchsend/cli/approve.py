@@ -54,6 +54,7 @@ def approve(
     from batchsend.runs import api
     from batchsend.runs.approval import refuse, request_to_answer
     from batchsend.runs.start import StartOptions, plan_request
+    from batchsend.utils.wording import in_command
 
     start = api.prepare(load_with(campaign, list=list_), StartOptions(**options), ledger=ledger)
     request = plan_request(start, echo_wait)
@@ -66,7 +67,7 @@ def approve(
             )
             return
         _approve(start, plan, opened, asked)
-        click.echo(f"Approved. Another person can send them now: batchsend send {campaign}")
+        click.echo(f"Approved. Another person can send them now: batchsend send {in_command(campaign)}")
 
 
 def _approve(start: Start, plan: Plan, ledger: Ledger, asked: Approval) -> None:
@@ -78,7 +79,7 @@ def _approve(start: Start, plan: Plan, ledger: Ledger, asked: Approval) -> None:
     from batchsend.runs.approval import approve as record
     from batchsend.runs.approval import check_approver
     from batchsend.runs.start import start_refusals
-    from batchsend.utils.wording import text_count
+    from batchsend.utils.wording import in_command, text_count
 
     person = this_person()
     check_approver(asked, person)
@@ -90,7 +91,7 @@ def _approve(start: Start, plan: Plan, ledger: Ledger, asked: Approval) -> None:
     echo_lines(first_message_lines(summary))
     for sentence in start_refusals(start, plan):
         click.echo(f"`send` will be refused. {sentence}", err=True)
-    click.echo(f"To see every text: batchsend preview {start.campaign.path.name}")
+    click.echo(f"To see every text: batchsend preview {in_command(start.campaign.path.name)}")
     if not confirm_number(content.texts, f"approve {text_count(content.texts)}"):
         raise GuardError("Nothing was approved.")
     record(ledger, asked, content, person)

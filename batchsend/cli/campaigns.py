@@ -12,11 +12,12 @@ import click
 def new(name: str) -> None:
     """Create a campaign, a template and a list to start from. Existing files are never overwritten."""
     from batchsend.campaigns.sample import write_sample
+    from batchsend.utils.wording import in_command
 
     files = write_sample(name, Path.cwd())
     for file in files:
         click.echo(f"wrote {file.relative_to(Path.cwd())}")
-    click.echo(f"Next: open {files[0].name}, then: batchsend preview {files[0].name}")
+    click.echo(f"Next: open {files[0].name}, then: batchsend preview {in_command(files[0].name)}")
 
 
 @click.command()

@@ -15,7 +15,7 @@ def hours(state: tuple[str, ...]) -> None:
 
     STATE is its name or its two letters; without it, all states are printed. This is not legal advice.
     """
-    from batchsend.campaigns.zones import nearest_state, state_code
+    from batchsend.campaigns.zones import nearest_state, state_code, state_name
     from batchsend.cli.text.hours import hours_lines, state_lines
 
     if not state:
@@ -25,6 +25,10 @@ def hours(state: tuple[str, ...]) -> None:
     code = state_code(name)
     if code is None:
         near = nearest_state(name)
-        hint = f"did you mean {near}?" if near else "write its name or its two letters, such as FL"
+        hint = (
+            f"did you mean {state_name(near)} ({near})?"
+            if near
+            else "write its name or its two letters, such as FL"
+        )
         raise BatchsendError(f"{name} is not a state of the USA or a province of Canada; {hint}")
     echo_lines(state_lines(code))

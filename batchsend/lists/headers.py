@@ -110,12 +110,12 @@ def in_quotes(headers: Iterable[str]) -> str:
     return " and ".join(f'"{header}"' for header in headers)
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate closest to `name`, compared by `match_key`; None if none is close."""
+def nearest(name: str, candidates: Iterable[str], alike: float = 0.6) -> str | None:
+    """The candidate closest to `name`, compared by `match_key`; None if none is close. `alike`: from 0 to 1."""
     by_key: dict[str, str] = {}
     for candidate in candidates:
         by_key.setdefault(match_key(candidate), candidate)
-    close = difflib.get_close_matches(match_key(name), by_key, n=1)
+    close = difflib.get_close_matches(match_key(name), by_key, n=1, cutoff=alike)
     return by_key[close[0]] if close else None
 
 

@@ -31,7 +31,7 @@ from batchsend.planning.approval import (
 )
 from batchsend.planning.plan import Plan
 from batchsend.utils.timestamps import now
-from batchsend.utils.wording import text_count
+from batchsend.utils.wording import in_command, text_count
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -91,7 +91,7 @@ def missing_approval(plan: Plan, request: Approval) -> str:
     return (
         f"{stale}{request_words(request, zone)} (request {request.id}). Nothing was sent. Another person approves "
         f"them in the web console, or on the command line with `batchsend approve "
-        f"{plan.request.campaign.path.name}`. Then run this again."
+        f"{in_command(plan.request.campaign.path.name)}`. Then run this again."
     )
 
 
@@ -158,8 +158,9 @@ def request_to_answer(ledger: Ledger, plan: Plan) -> Approval:
     asked = f"{request_words(other, campaign.zone)}, but {DIFFERENT}. " if other is not None else ""
     raise GuardError(
         f"{campaign.path}: no one asked for the approval of these {text_count(found.content.texts)} as they are now. "
-        f"{asked}Nothing was approved. The person who sends them asks with `batchsend send {campaign.path.name}`, "
-        f"or in the web console. If they use --list or --resend, use the same here.",
+        f"{asked}Nothing was approved. The person who sends them asks with `batchsend send "
+        f"{in_command(campaign.path.name)}`, or in the web console. If they use --list or --resend, use the same "
+        f"here.",
         on_page=f"No one asked for the approval of these {text_count(found.content.texts)} as they are now. {asked}"
         f"Nothing was approved. The person who sends them asks for it on the page of the check.",
     )

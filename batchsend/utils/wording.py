@@ -1,8 +1,14 @@
-"""Formats numbers, times, ranges and commands for people. Pure functions."""
+"""Formats numbers, times, ranges and commands for people."""
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+#: Characters that no shell treats specially. Paths on Windows have a colon and backslashes.
+_PLAIN_PATH = re.compile(r"[\w./:\\+@%,=-]+")
 
 
 def capitalized(text: str) -> str:
@@ -10,13 +16,22 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def install_command(extra: str) -> str:
-    """The commands that install an optional part of batchsend: `pipx ... "batchsend[parquet]"`, or `pip ...`.
+def install_command(extra: str, prefix: str = sys.prefix) -> str:
+    """The commands that install an optional part of batchsend, as it was installed into `prefix`.
 
-    Both keep the batchsend that is installed. Without it, an index would give another project of this name.
+    Those of pipx and pip keep the batchsend that is installed. Without it, an index would give another project of
+    this name. `uv tool` can only install anew.
     """
+    if (Path(prefix) / "uv-receipt.toml").is_file():
+        return f'`uv tool install --force ".[{extra}]"` in the folder that batchsend was installed from'
     wanted = f'"batchsend[{extra}]"'
     return f"`pipx runpip batchsend install {wanted}`, or `pip install {wanted}` if pip installed batchsend"
+
+
+def in_command(path: str | Path) -> str:
+    """A file as it is typed in a command: in quotation marks if its name has a blank or another special character."""
+    text = str(path)
+    return text if _PLAIN_PATH.fullmatch(text) else f'"{text}"'
 
 
 def row_count(count: int) -> str:

@@ -47,8 +47,8 @@ SPEED = (
     ),
     KeyField(
         ("sending", "per_day_segments"),
-        "At most this many parts a day",
-        "Phone companies count and limit parts: 160 characters each, or 70 with emoji. Leave it empty for no limit.",
+        "At most this many segments a day",
+        "Phone companies limit segments: 160 characters each, or 70 with emoji. Leave it empty for no limit.",
     ),
     KeyField(
         ("sending", "holidays"),
@@ -277,12 +277,12 @@ _MYKAARMA = SettingsGroup(
         ),
         KeyField(
             ("message", "max_segments"),
-            "Longest text, in parts that are paid for",
-            "A part holds 160 characters, or 70 with characters such as emoji. A longer text is not sent.",
+            "Longest text, in segments",
+            "You pay for each segment: 160 characters, or 70 with emoji and the like. A longer text is not sent.",
         ),
         KeyField(
             ("message", "segment_price"),
-            "Price of a part",
+            "Price of a segment",
             "From your contract, such as 0.0079. Then the pages show what the texts cost.",
         ),
         KeyField(("message", "currency"), "Currency of this price", "Such as USD or CAD.", Kind.TEXT),

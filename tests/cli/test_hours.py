@@ -36,5 +36,12 @@ def test_one_state_is_printed_by_its_name_or_its_letters() -> None:
 def test_a_word_that_is_no_state() -> None:
     result = CliRunner().invoke(cli, ["hours", "Flordia"])
     assert str(result.exception) == (
-        "Flordia is not a state of the USA or a province of Canada; did you mean FL?"
+        "Flordia is not a state of the USA or a province of Canada; did you mean Florida (FL)?"
+    )
+
+
+def test_a_word_that_is_like_no_state_gets_no_suggestion() -> None:
+    result = CliRunner().invoke(cli, ["hours", "Nowhere"])
+    assert str(result.exception) == (
+        "Nowhere is not a state of the USA or a province of Canada; write its name or its two letters, such as FL"
     )

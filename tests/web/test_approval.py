@@ -78,6 +78,8 @@ def test_ann_asks_dana_approves_and_ann_sends(office: Served, world: World, sand
 
     page = opened(dana, link)
     assert "Approve 12 texts?" in page.plain
+    assert "Agreed to texts" in page.plain
+    assert "When No quiet hours are set: texts may go out at any hour of the day or night." in page.plain
     assert "Asked by ann," in page.plain
     assert "Hi Name0, it is time for your service." in page.plain
     assert "Hi Name2, it is time for your service." in page.plain

@@ -176,7 +176,8 @@ def test_the_states_follow_the_files(served: Served, new_world: World) -> None:
     clicker = served.signed_in()
     assert set(states_of(clicker.get(SPRING)).values()) <= {"unchecked", "done", "not-yet"}
     done = checked(clicker)
-    assert states_of(done) == {**dict.fromkeys(NAMES, "done"), "send": "not-yet"}
+    # The campaign has no quiet hours.
+    assert states_of(done) == {**dict.fromkeys(NAMES, "done"), "when": "attention", "send": "not-yet"}
     assert "5 texts ready to send" in done.plain
 
     text = new_world.folder / "message.txt.j2"
@@ -250,6 +251,28 @@ def test_no_consent_column_is_said(served: Served) -> None:
     assert "No column says who agreed to texts." in page.plain
     # It does not keep anyone from sending.
     assert "10 texts ready to send" in page.plain
+
+
+def test_the_check_writes_columns_as_the_text_does(served: Served) -> None:
+    clicker = served.signed_in()
+    checked(clicker)
+    page = clicker.get(f"{SPRING}/check").plain
+    assert "((First Name))" in page
+    assert "{{" not in page
+
+
+def test_missing_quiet_hours_are_said(served: Served) -> None:
+    clicker = served.signed_in()
+    sentence = "No quiet hours are set: texts may go out at any hour of the day or night."
+    clicker.submit(f"{SPRING}/when", {**clicker.shown(f"{SPRING}/when"), "sending.quiet_hours": ""})
+    page = checked(clicker)
+    assert states_of(page)["when"] == "attention"
+    assert sentence in page.plain
+    assert f"{sentence} Look at this" in clicker.get(f"{SPRING}/send").plain
+    clicker.submit(f"{SPRING}/when", {**clicker.shown(f"{SPRING}/when"), "sending.quiet_hours": "TCPA"})
+    page = checked(clicker)
+    assert states_of(page)["when"] == "done"
+    assert sentence not in page.plain
 
 
 def test_saving_leads_to_the_next_step(served: Served) -> None:

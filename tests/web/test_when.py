@@ -38,7 +38,8 @@ from batchsend.web.start_choice import (
 )
 from batchsend.web.toml_edit import edited
 
-WHEN = "/campaign/here/campaign/when"
+CAMPAIGN_PAGE = "/campaign/here/campaign"
+WHEN = f"{CAMPAIGN_PAGE}/when"
 FIELDS = [*SPEED, *(field for group in GROUPS for field in group.fields)]
 #: Keys with a form that is not one of `FIELDS`.
 ELSEWHERE = {
@@ -228,6 +229,11 @@ def test_a_start_is_chosen_and_removed_again(form: Form) -> None:
     page = form.clicker.get(WHEN)
     assert f"{tomorrow:%A}, {tomorrow:%B} {tomorrow.day}, {tomorrow.year}, 10:30 AM" in page.plain
     assert "scheduled starts are off" in page.plain
+    assert f"It does not start by itself on {tomorrow:%A}" in form.clicker.get(CAMPAIGN_PAGE).plain
+    form.file.write_text(
+        form.file.read_text(encoding="utf-8").replace(f"{at.year}-", "2020-"), encoding="utf-8"
+    )
+    assert "It was to start once, on" in form.clicker.get(CAMPAIGN_PAGE).plain
     # What is not in the form stays.
     text = form.file.read_text(encoding="utf-8")
     form.file.write_text(

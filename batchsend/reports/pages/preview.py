@@ -24,7 +24,7 @@ from batchsend.reports.pages.html import Headline, render
 from batchsend.reports.pages.sample_messages import EvenSample, MessageSampler, SampleMessages
 from batchsend.statuses import NEEDS_YOU, TRIED, Code, Status
 from batchsend.utils.timestamps import for_people
-from batchsend.utils.wording import age, row_count, text_count
+from batchsend.utils.wording import age, in_command, row_count, text_count
 
 #: The columns that are read of each row.
 _COLUMNS = (
@@ -113,7 +113,7 @@ def gather(plan: Plan, workbook: str, refusals: Sequence[str] = ()) -> Preview:
     return Preview(
         summary=summarize(plan),
         refusals=refusals,
-        campaign_file=campaign.path.name,
+        campaign_file=in_command(campaign.path.name),
         workbook=workbook,
         list_age=_age(sources.customers.saved_at, plan.request.now),
         problems=reader.groups.of(*NEEDS_YOU - TRIED),

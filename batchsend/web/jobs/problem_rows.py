@@ -80,7 +80,10 @@ def problem_rows(plan: Plan, campaign: Campaign) -> ProblemRows | None:
     if not count:
         return None
     customers = plan.sources.customers
-    used = sorted(plan.sources.used)
+    roles = plan.sources.roles
+    # Most problems are about these two.
+    first = (roles.shown_customer, roles.phone)
+    used = sorted(plan.sources.used, key=lambda position: (position not in first, position))
     columns = ("row", "codes", "descriptions", "cells")
     rows = run_rows(plan.scratch, SCRATCH_RUN, [Status.INVALID], columns)
     return ProblemRows(

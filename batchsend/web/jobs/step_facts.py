@@ -32,6 +32,7 @@ from batchsend.web.steps import (
 )
 
 NO_CONSENT_COLUMN = "No column says who agreed to texts."
+NO_QUIET_HOURS = "No quiet hours are set: texts may go out at any hour of the day or night."
 _SAMPLE_IDS = (
     "The ids of the department and the user are still the sample's. Put in your own, from myKaarma support."
 )
@@ -96,6 +97,8 @@ def _remarks(plan: Plan) -> Iterator[Problem]:
     """Yields what is probably not meant, although it could be sent."""
     if plan.sources.roles.consent is None:
         yield Problem(COLUMNS, NO_CONSENT_COLUMN, blocks=False)
+    if plan.request.campaign.quiet_hours is None:
+        yield Problem(WHEN, NO_QUIET_HOURS, blocks=False)
     if is_sample_list(plan.sources.customers.path):
         yield Problem(LIST, "This is the sample list. Choose your own.", blocks=False, unbegun=True)
     if is_sample_text(plan.sources.template.path):

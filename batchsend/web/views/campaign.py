@@ -10,9 +10,12 @@ from aiohttp import web
 from batchsend.campaigns.campaign import Campaign
 from batchsend.errors import BatchsendError
 from batchsend.ledger.approvals import Approval
+from batchsend.utils.timestamps import now
 from batchsend.web.folder import WebFolder
 from batchsend.web.queries import ActiveRuns, campaign_ledger, open_approval
 from batchsend.web.rendering import page
+from batchsend.web.scheduler import SCHEDULER
+from batchsend.web.start_choice import next_start_words, start_words
 from batchsend.web.views.campaigns import ACTIVE_RUNS, FOLDER, LatestRun, run_overview
 from batchsend.web.views.opening import open_campaign
 from batchsend.web.views.step_page import steps_of
@@ -42,10 +45,21 @@ async def show(request: web.Request) -> web.Response:
         problems=found.problems,
         outside=outside,
         steps=steps,
+        next_start=next_start_words(campaign, now()) if campaign is not None else None,
+        missed=_missed(campaign, sent) if campaign is not None else "",
+        scheduler=await asyncio.to_thread(request.app[SCHEDULER].state),
         approval=sent.approval if steps is not None else None,
         runs=sent.runs,
         ledger_problem=sent.problem,
     )
+
+
+def _missed(campaign: Campaign, sent: _Sent) -> str:
+    """Returns when a campaign was to start that was never sent and has no later start."""
+    schedule = campaign.schedule
+    if schedule is None or sent.runs or next_start_words(campaign, now()) is not None:
+        return ""
+    return start_words(schedule)
 
 
 @dataclass
