@@ -144,7 +144,8 @@ def ledger_name(url: str) -> str:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return parsed.database or "memory"
-    return parsed.difference_update_query(["password", CONNECTIONS]).render_as_string()
+    plain = parsed.set(drivername="postgresql")  # as people write it, without the driver
+    return plain.difference_update_query(["password", CONNECTIONS]).render_as_string()
 
 
 def scratch_ledger(folder: Path) -> Ledger:
