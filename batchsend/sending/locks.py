@@ -93,7 +93,7 @@ def campaign_is_locked(ledger: Ledger, name: str, base_url: str) -> bool:
         if ledger.file is not None:
             with campaign_lock(ledger, name, base_url):
                 return False
-        from batchsend.sending.cluster.leases import live_leases
+        from batchsend.ledger.leases import live_leases
         from batchsend.sending.cluster.open_runs import check_free
 
         with ledger.read() as connection:
@@ -160,7 +160,7 @@ def _file_lock(ledger_file: Path, digest: str, name: str) -> Iterator[None]:
 @contextmanager
 def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wait: bool) -> Iterator[Held]:
     """A lease that this process renews. Waits for the lease of a process that may have died, if it is to `wait`."""
-    from batchsend.sending.cluster.leases import Holder, LeaseKeeper, wait_until_expired
+    from batchsend.ledger.leases import Holder, LeaseKeeper, wait_until_expired
 
     def check(connection: Connection) -> None:
         assert lease is not None  # noqa: S101 - else this is not called
@@ -205,7 +205,7 @@ def all_campaigns_locked(ledger: Ledger) -> Iterator[Held]:
             for column in inspect(connection).get_columns(leases.name)
         )
     if ready and ledger.file is None:
-        from batchsend.sending.cluster.leases import wait_until_expired
+        from batchsend.ledger.leases import wait_until_expired
 
         # Processes that were killed a moment ago hold leases still. What runs is found below.
         with suppress(BusyError):

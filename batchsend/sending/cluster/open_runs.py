@@ -17,6 +17,14 @@ from batchsend.campaigns.quiet_hours import first_allowed
 from batchsend.errors import BusyError, LedgerError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.leases import (
+    ALIVE,
+    EXPIRED,
+    end_leases,
+    interrupt_orphans,
+    live_leases,
+    wait_until_expired,
+)
 from batchsend.ledger.ledger import Held, Ledger
 from batchsend.ledger.postgres import notify
 from batchsend.ledger.runs import code_counts
@@ -30,14 +38,6 @@ from batchsend.ledger.schema import (
     paces,
     runs,
     starts,
-)
-from batchsend.sending.cluster.leases import (
-    ALIVE,
-    EXPIRED,
-    end_leases,
-    interrupt_orphans,
-    live_leases,
-    wait_until_expired,
 )
 from batchsend.sending.outbox import OPEN_ROW, Outbox
 from batchsend.sending.run_settings import RunSettings
