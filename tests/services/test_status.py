@@ -110,6 +110,17 @@ def test_the_scheduler_shows_its_starts(world: World) -> None:
     assert started == datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp()
 
 
+def test_a_scheduler_that_cannot_open_its_ledger_is_not_healthy(world: World) -> None:
+    scheduled(world)
+    ledger = world.folder / ".batchsend" / "ledger.db"
+    ledger.parent.mkdir(exist_ok=True)
+    ledger.write_bytes(b"not a ledger" * 1000)
+    port = free_port()
+    with process(world, "schedule", "--status-port", str(port)):
+        found = ask_until(port, "/health", lambda found: found.status == 503)
+    assert found.json["reason"] == "the ledger cannot be read"
+
+
 def test_a_scheduler_that_hangs_is_not_healthy(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.write('cron = "0 10 * * *"')

@@ -305,14 +305,15 @@ def test_the_whole_way(browser: Browser, world: World, sandbox: Sandbox, tmp_pat
         write_text(page)
         name_sender(page)
         allow_any_hour(page)
-        expect_states(page, done="Columns Text Sender When Check", attention="List")
+        # Texts at any hour are probably not meant.
+        expect_states(page, done="Columns Text Sender Check", attention="List When")
         assert sandbox.requests() == []
         add_opt_out(page)
         page.get_by_role("link", name="Service due").click()
         correct_a_phone(page)
         send(page, sandbox)
         download_results(page, tmp_path)
-        expect_states(page, done="Columns Text Sender When Check Send", attention="List")
+        expect_states(page, done="Columns Text Sender Check Send", attention="List When")
         approve(phone, f"http://127.0.0.1:{office.port}{ask_for_approval(page, tmp_path)}")
         page.get_by_role("link", name="Review and send").click()
         expect(page.get_by_text("Approved by").first).to_be_visible()
