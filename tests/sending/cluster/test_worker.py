@@ -58,7 +58,7 @@ def test_workers_help_and_every_row_is_in_the_results_once(shared: Shared, sandb
         shared.wait_until("SELECT count(*) = 0 FROM leases WHERE run_id IS NOT NULL")
         for worker in workers:
             worker.terminate()
-        assert [worker.wait(30) for worker in workers] == [0, 0]
+        assert [worker.wait(60) for worker in workers] == [0, 0]
     assert shared.ask("SELECT * FROM leases") == []
 
 
