@@ -167,7 +167,11 @@ class Worker:
         async def begin(run_id: int) -> None:
             if run_id not in self._stops:
                 self._stops[run_id] = None
-                await job.defer_async(run_id=run_id)
+                try:
+                    await job.defer_async(run_id=run_id)
+                except ProcrastinateException:
+                    # The next look makes it.
+                    del self._stops[run_id]
 
         async def notified(*, channel: str, payload: str) -> None:  # noqa: ARG001 - Procrastinate gives it
             await begin(int(payload))
