@@ -100,8 +100,8 @@ def _open_and(
     parsed = make_url(url)
     file = _sqlite_file(parsed)
     if file is not None:
-        _make_private_file(file)
         _refuse_emptied(file)
+        _make_private_file(file)
     ledger = Ledger(_engine(parsed, busy_timeout=busy_timeout), ledger_name(url), file)
     with _closed_on_error(ledger), locked(ledger), ledger.write() as connection:
         prepare(connection, ledger.where)
@@ -144,7 +144,8 @@ def ledger_name(url: str) -> str:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return parsed.database or "memory"
-    return parsed.difference_update_query(["password", CONNECTIONS]).render_as_string()
+    plain = parsed.set(drivername="postgresql")  # as people write it, without the driver
+    return plain.difference_update_query(["password", CONNECTIONS]).render_as_string()
 
 
 def scratch_ledger(folder: Path) -> Ledger:
@@ -247,15 +248,17 @@ def _size(file: Path) -> int:
 
 
 def _refuse_emptied(file: Path) -> None:
-    """Refuses an empty file next to a campaign's lock: locks come after the tables, so it was not new."""
+    """Refuses an empty or missing file next to a campaign's lock: locks come after the tables, so it was not new."""
     if any(file.parent.glob(f"{glob.escape(file.stem)}-*.lock")) and _size(file) == 0:
+        state, cause = ("empty", "emptied") if file.exists() else ("missing", "moved or deleted")
         raise LedgerError(
-            f"{file}: this ledger is empty, but campaigns were sent from it. A full disk, a broken copy or another "
-            f"program emptied it, and it no longer knows who was texted. Nothing was sent. Restore a backup. If "
-            f"there is none, delete the file and the .lock files next to it: then every customer counts as new.",
-            on_page="The record of what was sent is empty, although campaigns were sent. A full disk or another "
-            "program emptied it, so batchsend no longer knows who was texted. Nothing was sent. Ask the person who "
-            "looks after batchsend to restore the backup.",
+            f"{file}: this ledger is {state}, but campaigns were sent from it. A full disk, a broken copy or another "
+            f"program {cause} it, and nothing else knows who was texted. Nothing was sent. Put it back, or restore "
+            f"a backup. If there is none, delete the file and the .lock files next to it: then every customer counts "
+            f"as new.",
+            on_page=f"The record of what was sent is {state}, although campaigns were sent. A full disk or another "
+            f"program {cause} it, so batchsend no longer knows who was texted. Nothing was sent. Ask the person who "
+            f"looks after batchsend to restore the backup.",
         )
 
 

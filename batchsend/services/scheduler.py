@@ -7,7 +7,7 @@ the ledger records is all that a scheduler has to know, so it can be killed and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from batchsend.ledger.planned_starts import (
 )
 from batchsend.runs.api import prepare
 from batchsend.runs.notify import notice_of_problem, tell_in_background
+from batchsend.runs.start import Start
 from batchsend.sending.locks import campaign_is_locked, scheduling_lock
 from batchsend.services.schedule_files import CampaignFiles, Change
 from batchsend.services.schedule_log import EventLog
@@ -229,17 +230,18 @@ class Service:
         if not watched.is_due(moment):
             return
         try:
-            with self._ledger(watched.campaign) as (ledger, scheduled):
-                watched.base_url, watched.ledger_url = scheduled.base_url, ledger.full_url
+            start = prepare(watched.campaign, ledger=self.ledger_option)
+            # The status port has to know a ledger that cannot be opened, too.
+            watched.base_url, watched.ledger_url = start.settings.base_url, start.ledger_url
+            with _ledger_of(start) as (ledger, scheduled):
                 turn = Turn(watched, ledger, scheduled, moment)
                 if watched.handled is None:
                     self._begin(turn)
                 if watched.handled is not None:
                     self._look(turn, watched.handled)
         except Exception as error:  # noqa: BLE001 - a problem of one campaign must not stop the others
-            problem = (
-                str(error) if isinstance(error, BatchsendError) else f"{watched.path}: {type(error).__name__}"
-            )
+            known = isinstance(error, BatchsendError)
+            problem = str(error) if known else f"{watched.path}: {type(error).__name__}"
             watched.not_before = moment + _RETRY_AFTER
             if problem != watched.last_problem:
                 self._say("problem", f"{problem}\nIt is retried every minute.", watched.campaign)
@@ -389,8 +391,11 @@ class Service:
             return
         self._running[watched.path] = Running(campaign, turn.scheduled, start, child, lock.pop_all())
 
-    @contextmanager
-    def _ledger(self, campaign: Campaign) -> Iterator[tuple[Ledger, Scheduled]]:
-        start = prepare(campaign, ledger=self.ledger_option)
-        with closing(open_ledger(start.ledger_url)) as ledger:
-            yield ledger, Scheduled(campaign.name, start.settings.base_url)
+    def _ledger(self, campaign: Campaign) -> AbstractContextManager[tuple[Ledger, Scheduled]]:
+        return _ledger_of(prepare(campaign, ledger=self.ledger_option))
+
+
+@contextmanager
+def _ledger_of(start: Start) -> Iterator[tuple[Ledger, Scheduled]]:
+    with closing(open_ledger(start.ledger_url)) as ledger:
+        yield ledger, Scheduled(start.campaign.name, start.settings.base_url)

@@ -14,9 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from clusters import Shared
+from free_ports import free_port
 from ledgers import planned, send_all, store_plan
 from schedules import Place, scheduled
-from status_port import StatusAnswer, ask, ask_until, free_port
+from status_port import StatusAnswer, ask, ask_until
 from update_listener import LEDGER, listening
 from world import USERNAME, Running, Sandbox, World, customers
 
@@ -110,6 +111,17 @@ def test_the_scheduler_shows_its_starts(world: World) -> None:
     assert started == datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp()
 
 
+def test_a_scheduler_that_cannot_open_its_ledger_is_not_healthy(world: World) -> None:
+    scheduled(world)
+    ledger = world.folder / ".batchsend" / "ledger.db"
+    ledger.parent.mkdir(exist_ok=True)
+    ledger.write_bytes(b"not a ledger" * 1000)
+    port = free_port()
+    with process(world, "schedule", "--status-port", str(port)):
+        found = ask_until(port, "/health", lambda found: found.status == 503)
+    assert found.json["reason"] == "the ledger cannot be read"
+
+
 def test_a_scheduler_that_hangs_is_not_healthy(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.write('cron = "0 10 * * *"')
@@ -172,6 +184,6 @@ def test_the_status_port_ends_with_its_service(tmp_path: Path) -> None:
     with listening(tmp_path, *LEDGER, "--status-port", str(port)) as listener:
         assert ask(port, "/health").status == 200
         listener.process.send_signal(signal.SIGTERM)
-        assert listener.process.wait(30) == 0
+        assert listener.process.wait(60) == 0
         with pytest.raises(ConnectionError):
             ask(port, "/health")
