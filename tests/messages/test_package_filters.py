@@ -158,6 +158,8 @@ def test_one_that_hangs_refuses_the_whole_list(monkeypatch: pytest.MonkeyPatch) 
             assert f"text.txt: line 1: T{PACKAGE.format('hangs')}took more than 0.05 seconds" in str(
                 refused.value
             )
+    # Those that were made meanwhile keep the short time.
+    package_filters._calls.clear()
     assert template("{{ vin | tail }}").render(["1234", ""]) == "1234"
 
 

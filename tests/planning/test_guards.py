@@ -236,6 +236,9 @@ def test_an_unusual_number_is_refused_until_a_person_confirms_it(world: World, s
 
 def test_a_list_that_is_still_being_written_is_waited_for(world: World, sandbox: Sandbox) -> None:
     world.write(customers(2), campaign="[guards]\nlist_settle = 0.5\n")
+    # Just written, however long the command takes to start.
+    in_an_hour = time.time() + 3600
+    os.utime(world.folder / "customers.csv", (in_an_hour, in_an_hour))
     done = world.send("--log-format", "json")
     assert done.code == 0
     waiting, planned, *_ = map(json.loads, done.err.splitlines())
@@ -250,6 +253,7 @@ def test_a_list_that_is_still_being_written_is_waited_for(world: World, sandbox:
     # People who opted out are in a file that is not whole yet.
     world.write(campaign='[recipients]\nsuppress = ["opt_outs.csv"]\n[guards]\nlist_settle = 0.5\n')
     world.write_list([{"Customer UUID": "customer-1"}], "opt_outs.csv")
+    os.utime(world.folder / "opt_outs.csv", (in_an_hour, in_an_hour))
     looked = world.run("preview", "campaign.toml")
     assert "waiting about 1 second" in looked.err
     assert "opt_outs.csv was changed" in looked.err
