@@ -20,7 +20,7 @@ RELEASE_TOOLS := .venv/release-tools.installed
 AIRFLOW := build/airflow.installed
 
 # Debian and Ubuntu packages that `make test-system` needs.
-SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy curl cron systemd iproute2 postgresql mandoc man-db zsh fish
+SYSTEM_PACKAGES := libreoffice-calc-nogui python3-uno poppler-utils chromium nginx-light caddy curl cron logrotate systemd iproute2 postgresql mandoc man-db zsh fish
 
 .DEFAULT_GOAL := help
 

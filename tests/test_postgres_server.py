@@ -49,7 +49,7 @@ def test_nothing_is_left_running_after_a_failure() -> None:
     with pytest.raises(RuntimeError) as failure:
         fail_while_it_runs()
     processes = failure.value.args[0]
-    assert psutil.wait_procs(processes, timeout=20)[1] == []
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
 
 
 def test_nothing_is_left_running_after_a_kill() -> None:
@@ -71,7 +71,7 @@ def test_nothing_is_left_running_after_a_kill() -> None:
         assert tests.stdout is not None
         processes = with_children(int(tests.stdout.readline()))
         tests.kill()
-    assert psutil.wait_procs(processes, timeout=20)[1] == []
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
 
 
 def test_missing_programs_fail_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

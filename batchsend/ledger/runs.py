@@ -14,7 +14,6 @@ from batchsend.ledger.bulk import in_chunks
 from batchsend.ledger.ledger import Identity, Ledger
 from batchsend.ledger.schema import (
     COUNTED,
-    SERVER_CLOCK,
     campaigns,
     handovers,
     leases,
@@ -247,8 +246,9 @@ def shared_state(ledger: Ledger, run_id: int, *, rows: bool = True) -> SharedSta
     """
     if ledger.file is not None:
         return None
+    from batchsend.ledger.leases import ALIVE
+
     of_run = leases.c.run_id == run_id
-    alive = leases.c.lease_until > SERVER_CLOCK
     waits = (leases.c.worker, leases.c.run_id.is_(None), leases.c.base_url == handovers.c.base_url)
     facts = (
         select(
@@ -258,9 +258,9 @@ def shared_state(ledger: Ledger, run_id: int, *, rows: bool = True) -> SharedSta
             handovers.c.stopped_because,
             *(_rows_left(run_id) if rows else [false()] * 3),
             exists().where(of_run),
-            _holders(alive, of_run),
-            _holders(alive, of_run, leases.c.worker),
-            _holders(alive, *waits),
+            _holders(ALIVE, of_run),
+            _holders(ALIVE, of_run, leases.c.worker),
+            _holders(ALIVE, *waits),
             *(
                 handovers.c[name]
                 + select(func.coalesce(func.sum(leases.c[name]), 0)).where(of_run).scalar_subquery()

@@ -11,11 +11,11 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, exists, inspect, select, text
+from sqlalchemy import Connection, exists, inspect, select, text, true
 
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.database_errors import RETRY_SECONDS, is_refused_for_now, retry
@@ -55,11 +55,10 @@ def campaign_lock(ledger: Ledger, name: str, base_url: str) -> Iterator[Held]:
     """Locks the campaign. Raises `BusyError` where another process has locked it, or workers send it."""
     with _process_lock(ledger, name, base_url) as held:
         if ledger.file is None:
-            from batchsend.sending.cluster.open_runs import senders
+            from batchsend.sending.cluster.open_runs import check_free
 
             with ledger.read() as connection:
-                if senders(connection, name, base_url):
-                    raise BusyError.sending(name)
+                check_free(connection, name, base_url)
         yield held
 
 
@@ -94,12 +93,12 @@ def campaign_is_locked(ledger: Ledger, name: str, base_url: str) -> bool:
         if ledger.file is not None:
             with campaign_lock(ledger, name, base_url):
                 return False
-        from batchsend.sending.cluster.leases import live_leases
-        from batchsend.sending.cluster.open_runs import senders
+        from batchsend.ledger.leases import live_leases
+        from batchsend.sending.cluster.open_runs import check_free
 
         with ledger.read() as connection:
-            lock = leases.c.lock_name == _lock_name(name, base_url)
-            return bool(senders(connection, name, base_url) or live_leases(connection, lock))
+            check_free(connection, name, base_url)
+            return bool(live_leases(connection, leases.c.lock_name == _lock_name(name, base_url)))
     except BusyError:
         return True
 
@@ -161,11 +160,7 @@ def _file_lock(ledger_file: Path, digest: str, name: str) -> Iterator[None]:
 @contextmanager
 def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wait: bool) -> Iterator[Held]:
     """A lease that this process renews. Waits for the lease of a process that may have died, if it is to `wait`."""
-    from batchsend.sending.cluster.leases import Holder, LeaseKeeper, live_leases, wait_until_expired
-
-    def live() -> dict[str, float]:
-        with ledger.read() as connection:
-            return live_leases(connection, leases.c.lock_name == lock_name)
+    from batchsend.ledger.leases import Holder, LeaseKeeper, wait_until_expired
 
     def check(connection: Connection) -> None:
         assert lease is not None  # noqa: S101 - else this is not called
@@ -173,7 +168,7 @@ def _leased_lock(ledger: Ledger, lock_name: str, name: str, base_url: str, *, wa
             raise _lost(name)
 
     if wait:
-        wait_until_expired(live, BusyError.sending(name))
+        wait_until_expired(ledger, leases.c.lock_name == lock_name, BusyError.sending(name))
     holder = Holder(f"{socket.gethostname()} ({os.getpid()})", base_url, False)
     # The lock of scheduled starts outlives the ledger that it was taken with, and so does the keeper.
     keeper = LeaseKeeper.of(ledger)
@@ -210,9 +205,11 @@ def all_campaigns_locked(ledger: Ledger) -> Iterator[Held]:
             for column in inspect(connection).get_columns(leases.name)
         )
     if ready and ledger.file is None:
-        from batchsend.sending.cluster.leases import wait_for_killed
+        from batchsend.ledger.leases import wait_until_expired
 
-        wait_for_killed(ledger)
+        # Processes that were killed a moment ago hold leases still. What runs is found below.
+        with suppress(BusyError):
+            wait_until_expired(ledger, true(), BusyError("A process renews its lease."))
     with ExitStack() as locks:
         held = []
         # No table is read in this transaction, so that the upgrade can change all of them.

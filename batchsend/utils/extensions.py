@@ -20,6 +20,7 @@ from traceback import extract_tb
 from typing import Any, TypeAlias, TypeVar
 
 from batchsend.errors import BatchsendError, ExtensionError
+from batchsend.utils.wording import time_span
 
 T = TypeVar("T")
 
@@ -224,7 +225,7 @@ ASK_AUTHOR = "Update the package, or ask its author."
 
 
 def _span(seconds: float) -> str:
-    return f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
+    return time_span(seconds) if seconds >= 60 else f"{seconds:g} seconds"
 
 
 def _failure(error: BaseException) -> str:

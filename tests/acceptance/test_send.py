@@ -104,7 +104,7 @@ def test_after_a_kill_no_customer_is_texted_twice_and_none_is_lost(tmp_path: Pat
 
 def test_an_interrupt_finishes_texts_in_flight_and_the_next_start_sends_the_rest(tmp_path: Path) -> None:
     with running_world(tmp_path, "--latency", "0.2") as (world, sandbox):
-        world.write(customers(60), campaign="[sending]\nrate = 50\n")
+        world.write(customers(60), campaign="[sending]\nrate = 20\n")
         process = world.start("send", "campaign.toml", "--yes")
         sandbox.wait_for(10)
         process.send_signal(signal.SIGINT)

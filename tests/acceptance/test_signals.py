@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from misbehaving import Connection, Misbehaving, answer, misbehaving, never, says, success, waits_until
@@ -50,6 +51,19 @@ def outcomes(world: World) -> list[str]:
     ]
 
 
+def wait_for_the_third(world: World, bench: Misbehaving) -> None:
+    """Waits until the third request is held, and the row after it is claimed."""
+    bench.wait_for_requests(3)
+    bench.wait_for(lambda: world.claimed() == 2, "the row after the held one is claimed")
+
+
+def wait_until_it_ends(world: World, bench: Misbehaving, process: subprocess.Popen[Any]) -> None:
+    """Waits until the command has handled its signal and only waits for the held answer."""
+    bench.wait_for(lambda: world.claimed() == 1, "the row after the held one is given back")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+
+
 HALF_DONE = [*["accepted"] * 3, *["pending STOPPED"] * 3]
 
 
@@ -58,11 +72,9 @@ def test_what_is_in_flight_is_finished_and_the_rest_waits(
     world: World, bench: Misbehaving, held: threading.Event, number: str
 ) -> None:
     process = world.start_cold("send", "campaign.toml", "--yes")
-    bench.wait_for_requests(3)
+    wait_for_the_third(world, bench)
     process.send_signal(getattr(signal, number))
-    with pytest.raises(subprocess.TimeoutExpired):
-        # It waits for the answer that is on its way.
-        process.wait(0.3)
+    wait_until_it_ends(world, bench, process)
     held.set()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -76,11 +88,10 @@ def test_a_second_ctrl_c_leaves_at_once_and_nothing_is_sent_twice(
     world: World, bench: Misbehaving, held: threading.Event
 ) -> None:
     process = world.start_cold("send", "campaign.toml", "--yes")
-    bench.wait_for_requests(3)
+    wait_for_the_third(world, bench)
     process.send_signal(signal.SIGINT)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(0.3)
-    # On a busy machine the second signal can arrive before the first is handled; the two then count as one.
+    wait_until_it_ends(world, bench, process)
+    # On a busy machine the next signal can arrive before the last one is handled; the two then count as one.
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
@@ -133,11 +144,10 @@ def _on_a_terminal(world: World) -> tuple[subprocess.Popen[bytes], int]:
 def test_a_closed_terminal_loses_nothing(world: World, bench: Misbehaving, held: threading.Event) -> None:
     process, terminal = _on_a_terminal(world)
     with _someone_watching(terminal):
-        bench.wait_for_requests(3)
+        wait_for_the_third(world, bench)
     # Closing a terminal's window sends SIGHUP to its programs and takes away their output.
     os.close(terminal)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(0.3)
+    wait_until_it_ends(world, bench, process)
     held.set()
     assert process.wait(60) == 130
     assert outcomes(world) == HALF_DONE

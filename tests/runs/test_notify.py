@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 from notices import Hook, Mailbox, running_hook, running_mail_server
 from packages import installed, write_package
-from status_port import free_port
 from world import Sandbox, World, customers
 
 from batchsend.campaigns.file import load_campaign

@@ -12,12 +12,12 @@ from sqlalchemy import update
 from world import World
 
 from batchsend.cli.text.report import ShownRun, run_lines
+from batchsend.ledger.leases import Holder, LeaseKeeper
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.runs import overview
 from batchsend.ledger.schema import messages
 from batchsend.runs.lookup import state_of
-from batchsend.sending.cluster.leases import Holder, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_runs
 from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.locks import campaign_lock

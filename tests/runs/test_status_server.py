@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_port
 from ledgers import planned, send_all, sqlite_url, store_plan
-from status_port import StatusAnswer, ask, ask_until, free_port
+from status_port import StatusAnswer, ask, ask_until
 
 from batchsend.errors import BatchsendError
 from batchsend.ledger.opening import open_ledger

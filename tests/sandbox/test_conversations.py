@@ -30,7 +30,7 @@ QUERY = ConversationQuery(DEPARTMENT, USER, CUSTOMER)
 
 
 def reading(base_url: str, password: str = "any") -> ConversationClient:
-    return ConversationClient(base_url, Credentials("subscriber", password), timeout=5)
+    return ConversationClient(base_url, Credentials("subscriber", password), timeout=60)
 
 
 async def read(client: ConversationClient, query: ConversationQuery = QUERY) -> Conversation:

@@ -474,7 +474,7 @@ def test_neither_phones_nor_texts_nor_the_secret_are_ever_said(tmp_path: Path) -
             ledger.execute("DROP TABLE updates")
         assert listener.tell(messageUUID="Maria", status="SENT") == 503
         listener.process.send_signal(signal.SIGTERM)
-        out, err = listener.process.communicate(timeout=30)
+        out, err = listener.process.communicate(timeout=60)
     said = out + err
     assert "updates were not recorded" in err
     assert not [word for word in ("Maria", "3125550002", "Hello", "Traceback") if word in said]

@@ -14,9 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from clusters import Shared
+from free_ports import free_port
 from ledgers import planned, send_all, store_plan
 from schedules import Place, scheduled
-from status_port import StatusAnswer, ask, ask_until, free_port
+from status_port import StatusAnswer, ask, ask_until
 from update_listener import LEDGER, listening
 from world import USERNAME, Running, Sandbox, World, customers
 
@@ -183,6 +184,6 @@ def test_the_status_port_ends_with_its_service(tmp_path: Path) -> None:
     with listening(tmp_path, *LEDGER, "--status-port", str(port)) as listener:
         assert ask(port, "/health").status == 200
         listener.process.send_signal(signal.SIGTERM)
-        assert listener.process.wait(30) == 0
+        assert listener.process.wait(60) == 0
         with pytest.raises(ConnectionError):
             ask(port, "/health")

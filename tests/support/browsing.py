@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 LAUNCH = (
     "--no-sandbox",
@@ -21,6 +21,9 @@ LAUNCH = (
     "--disable-component-update",
     "--disable-sync",
 )
+#: How long to wait for what has to come, in milliseconds. Other tests may keep the computer busy.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 SIZES = {"desktop": (1200, 900), "phone": (375, 800)}
 
 
@@ -44,7 +47,7 @@ def screen(browser: Browser, size: str) -> Iterator[Page]:
     )
     try:
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE)
         yield page
     finally:
         context.close()

@@ -15,11 +15,11 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import URL
 
 from batchsend.ledger.history import History
+from batchsend.ledger.leases import Lease
 from batchsend.ledger.ledger import Identity, Ledger, NewRun, StartRecord, StoredPlan
 from batchsend.ledger.opening import scratch_ledger
 from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages
 from batchsend.mykaarma.protocol import SendingAttributes
-from batchsend.sending.cluster.leases import Lease
 from batchsend.sending.cluster.open_runs import OpenRun, hand_over
 from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.outbox import Outbox

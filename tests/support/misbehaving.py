@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
+from free_ports import free_port
+
 T = TypeVar("T")
 
 #: A self-signed certificate with its key, for another host.
@@ -184,8 +186,7 @@ class Misbehaving:
         self._server: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[None]] = set()
         self._asked: Counter[str] = Counter()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
 
     @property
     def base_url(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as MessageHandler
-from status_port import free_port
+from free_ports import free_port
 
 
 @dataclass

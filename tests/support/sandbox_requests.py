@@ -80,11 +80,11 @@ async def running(
 
 
 def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Makes a test of a coroutine, with the same arguments. It fails after 30 seconds."""
+    """Makes a test of a coroutine, with the same arguments. It fails after 100 seconds."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 30))
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 100))
 
     return run
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -49,14 +48,8 @@ class StatusAnswer(NamedTuple):
         return found[0] if found else None
 
 
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
 def ask(port: int, path: str, method: str = "GET", host: str = "127.0.0.1") -> StatusAnswer:
-    with closing(http.client.HTTPConnection(host, port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection(host, port, timeout=60)) as connection:
         connection.request(method, path)
         response = connection.getresponse()
         return StatusAnswer(response.status, dict(response.getheaders()), response.read())

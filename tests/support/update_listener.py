@@ -70,7 +70,7 @@ class Listening:
     def end(self) -> tuple[str, str]:
         """Ends it as a service manager does. Returns its output and its errors."""
         self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=60)
         assert self.process.returncode == 0, err
         return out, err
 

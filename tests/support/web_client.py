@@ -266,7 +266,7 @@ def serving(world: World, *options: str) -> Iterator[Served]:
         finally:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGTERM)
-            process.wait(30)
+            process.wait(60)
 
 
 @contextmanager

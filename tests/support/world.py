@@ -6,12 +6,13 @@ import csv
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,6 +221,14 @@ class World:
 
     def send(self, *options: str) -> Finished:
         return self.run("send", "campaign.toml", "--yes", *options)
+
+    def claimed(self) -> int:
+        """How many rows are claimed without an outcome."""
+        address = f"{(self.folder / '.batchsend' / 'ledger.db').as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as ledger:
+            return int(
+                ledger.execute("SELECT count(*) FROM messages WHERE status = 'in_flight'").fetchone()[0]
+            )
 
     def workbook(self, number: int | str = 1) -> dict[int, dict[str, Any]]:
         """The results of a run: row number -> column -> value."""

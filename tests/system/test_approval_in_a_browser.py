@@ -13,7 +13,6 @@ from batchsend.web.auth.users import Users
 __all__ = ["browser"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 PASSWORD = "four words are good"
-expect.set_options(timeout=60_000)
 
 
 def sign_in(page: Page, served: Served, address: str, name: str) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browsing import browser, screen
+from browsing import PATIENCE, browser, screen
 from playwright.sync_api import Browser, Locator, Page, expect
 from web_client import serving
 from world import Sandbox, World, customers
 
 __all__ = ["browser"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
-expect.set_options(timeout=60_000)
 
 DEPARTMENT, USER = "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e", "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"
 #: More elements than any page has that can be reached with Tab.
@@ -52,7 +51,7 @@ def tab_to(page: Page, target: Locator) -> None:
     expect(target).to_be_visible()
     for _ in range(MOST):
         page.keyboard.press("Tab")
-        page.wait_for_function(f"({UNSEEN})() === ''", timeout=2000)
+        page.wait_for_function(f"({UNSEEN})() === ''", timeout=PATIENCE)
         if target.evaluate("one => one === document.activeElement"):
             return
     raise AssertionError(f"{target} cannot be reached")

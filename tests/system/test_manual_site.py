@@ -25,7 +25,6 @@ from batchsend import __version__
 
 __all__ = ["browser"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
-expect.set_options(timeout=60_000)
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")])

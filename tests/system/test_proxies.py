@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from status_port import free_port
+from free_ports import free_port
 from update_listener import Listening, listening
 from web_client import serving
 from world import World, customers

@@ -16,7 +16,6 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 SPRING = "/campaign/here/campaign"
 RUN = f"{SPRING}/run/1"
-expect.set_options(timeout=60_000)
 TOP = "document.querySelector('#find').getBoundingClientRect().top"
 
 

@@ -19,7 +19,6 @@ from batchsend.utils.scheduler_mark import SchedulerMark
 
 __all__ = ["browser"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
-expect.set_options(timeout=60_000)
 WHEN = "/campaign/here/campaign/when"
 
 

@@ -12,7 +12,6 @@ from world import World, customers
 
 __all__ = ["browser"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
-expect.set_options(timeout=60_000)
 
 
 def write(page: Page) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import SIZES, browser
+from browsing import PATIENCE, SIZES, browser
 from openpyxl import load_workbook
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect
 from web_client import Served, serving
@@ -28,9 +28,6 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 DEPARTMENT, USER = "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e", "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"
 CUSTOMERS = [f"customer-{number}" for number in range(30)]
-#: Milliseconds; a check first starts a process.
-TIMEOUT = 60_000
-expect.set_options(timeout=TIMEOUT)
 
 
 @dataclass
@@ -63,7 +60,7 @@ def tab_of(
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)
     try:
         page = context.new_page()
-        page.set_default_timeout(TIMEOUT)
+        page.set_default_timeout(PATIENCE)
         tab = Tab(page, context, served, [], [])
         page.on(
             "console", lambda message: tab.errors.append(message.text) if message.type == "error" else None

@@ -22,7 +22,6 @@ from batchsend.web.auth.users import Users
 
 __all__ = ["browser"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
-expect.set_options(timeout=30_000)
 
 PASSWORD = "four words are good"
 DEPARTMENT, USER = "3a7f1c9e2b5d8f0a4c6e9b1d3f5a7c0e", "Gl2eDoAmUjXl9hL4sMrPbIi0QfZwN8OvCdGkBcHntE3"

@@ -110,8 +110,10 @@ def test_send_finishes_its_requests_when_a_windows_terminal_is_closed(tmp_path: 
             encoding="utf-8",
         )
         bench.wait_for_requests(3)
+        bench.wait_for(lambda: world.claimed() == 2, "the row after the held one is claimed")
         os.kill(process.pid, signal.SIGUSR1)
         os.kill(process.pid, signal.SIGUSR2)
+        bench.wait_for(lambda: world.claimed() == 1, "the row after the held one is given back")
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.3)
         held.set()

@@ -18,11 +18,11 @@ from typing import TypeVar
 
 from batchsend.errors import LedgerError, StoppedError
 from batchsend.ledger.database_errors import RETRY_SECONDS, retry
+from batchsend.ledger.leases import Holder, LeaseKeeper, LeaseLostError, interrupt_expired
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection, run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.sending.cluster.leases import Holder, LeaseKeeper, LeaseLostError, interrupt_expired
 from batchsend.sending.cluster.open_runs import OpenRun, close_run, end_quiet_hours
 from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBook

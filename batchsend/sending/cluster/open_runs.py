@@ -17,6 +17,14 @@ from batchsend.campaigns.quiet_hours import first_allowed
 from batchsend.errors import BusyError, LedgerError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.leases import (
+    ALIVE,
+    EXPIRED,
+    end_leases,
+    interrupt_orphans,
+    live_leases,
+    wait_until_expired,
+)
 from batchsend.ledger.ledger import Held, Ledger
 from batchsend.ledger.postgres import notify
 from batchsend.ledger.runs import code_counts
@@ -30,14 +38,6 @@ from batchsend.ledger.schema import (
     paces,
     runs,
     starts,
-)
-from batchsend.sending.cluster.leases import (
-    ALIVE,
-    EXPIRED,
-    end_leases,
-    interrupt_orphans,
-    live_leases,
-    wait_until_expired,
 )
 from batchsend.sending.outbox import OPEN_ROW, Outbox
 from batchsend.sending.run_settings import RunSettings
@@ -166,22 +166,17 @@ def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
     committed, workers may continue them; where one has, the function raises `BusyError`.
     """
     of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
-    expired = and_(EXPIRED, leases.c.run_id.in_(_runs_of(name, base_url)))
+    of_leases = leases.c.run_id.in_(_runs_of(name, base_url))
 
-    def live() -> dict[str, float]:
-        with ledger.write() as connection:
-            end_leases(connection, expired)
-            return senders(connection, name, base_url)
-
-    # A process that takes a lease finds these rows locked, and others lock them before rows of `messages`, too.
-    lock = select(handovers.c.run_id).where(of_campaign).with_for_update()
+    def lock(connection: Connection) -> None:
+        # A process that takes a lease finds these rows locked, and others lock them before rows of `messages`, too.
+        connection.execute(select(handovers.c.run_id).where(of_campaign).with_for_update())
+        # A process that was suspended meanwhile could renew its lease later, and send the rows that it has claimed.
+        end_leases(connection, and_(EXPIRED, of_leases))
+        check_free(connection, name, base_url)
 
     def take_back(connection: Connection) -> None:
-        connection.execute(lock)
-        # A process that was suspended meanwhile could renew its lease later, and send the rows that it has claimed.
-        end_leases(connection, expired)
-        if senders(connection, name, base_url):
-            raise BusyError.sending(name)
+        lock(connection)
         if _sent_so_far(connection, of_campaign) != sent:
             raise BusyError(
                 f'"{name}" was sent by workers since this start planned it. Nothing was sent by this start. Run it '
@@ -189,9 +184,11 @@ def wait_for_senders(ledger: Ledger, name: str, base_url: str) -> Held:
             )
         connection.execute(update(handovers).where(of_campaign).values(open=False))
 
-    wait_until_expired(live, BusyError.sending(name))
+    with ledger.read() as connection:
+        _check_not_left_to_workers(connection, name, base_url)
+    wait_until_expired(ledger, of_leases, BusyError.sending(name))
     with ledger.write() as connection:
-        connection.execute(lock)
+        lock(connection)
         interrupt_orphans(connection, messages.c.run_id.in_(_runs_of(name, base_url)))
         sent = _sent_so_far(connection, of_campaign)
     return take_back
@@ -208,8 +205,14 @@ def _sent_so_far(connection: Connection, which: ColumnElement[bool]) -> list[Any
     return list(connection.execute(query).all())
 
 
-def senders(connection: Connection, name: str, base_url: str) -> dict[str, float]:
-    """The live leases on this campaign's runs: owner -> their end. Raises `BusyError` where workers send one."""
+def check_free(connection: Connection, name: str, base_url: str) -> None:
+    """Raises `BusyError` where a process sends this campaign, or workers can send what is left of it."""
+    _check_not_left_to_workers(connection, name, base_url)
+    if live_leases(connection, leases.c.run_id.in_(_runs_of(name, base_url))):
+        raise BusyError.sending(name)
+
+
+def _check_not_left_to_workers(connection: Connection, name: str, base_url: str) -> None:
     of_campaign = handovers.c.run_id.in_(_runs_of(name, base_url))
     of_api = leases.c.base_url == handovers.c.base_url
     has_worker = exists().where(leases.c.worker, leases.c.run_id.is_(None), of_api, ALIVE)
@@ -220,7 +223,6 @@ def senders(connection: Connection, name: str, base_url: str) -> dict[str, float
             f"writes its results so far. To send the rest from here, stop it with `batchsend stop {run_id}` and run "
             f"this again. Nothing was sent by this start."
         )
-    return live_leases(connection, leases.c.run_id.in_(_runs_of(name, base_url)))
 
 
 def _runs_of(name: str, base_url: str) -> Any:

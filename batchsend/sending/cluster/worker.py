@@ -31,11 +31,11 @@ from sqlalchemy.engine import URL
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.database_errors import retry
+from batchsend.ledger.leases import ALIVE, Holder, Lease, interrupt_expired
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
 from batchsend.ledger.schema import handovers, leases
 from batchsend.sending.cluster.dispatch import ClusterProcess, send_run
-from batchsend.sending.cluster.leases import ALIVE, Holder, Lease, interrupt_expired
 from batchsend.sending.cluster.open_runs import (
     ROWS_TO_CLAIM,
     EndedRun,
@@ -167,7 +167,11 @@ class Worker:
         async def begin(run_id: int) -> None:
             if run_id not in self._stops:
                 self._stops[run_id] = None
-                await job.defer_async(run_id=run_id)
+                try:
+                    await job.defer_async(run_id=run_id)
+                except ProcrastinateException:
+                    # The next look makes it.
+                    del self._stops[run_id]
 
         async def notified(*, channel: str, payload: str) -> None:  # noqa: ARG001 - Procrastinate gives it
             await begin(int(payload))

@@ -13,12 +13,12 @@ from sqlalchemy import text
 from world import PASSWORD, USERNAME, Sandbox
 
 from batchsend.campaigns.quiet_hours import Hours
+from batchsend.ledger.leases import Holder, LeaseKeeper
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.postgres import run_channel
 from batchsend.planning.suppression import Suppression, WatchedSuppression
 from batchsend.sending.cluster.dispatch import dispatch_together
-from batchsend.sending.cluster.leases import Holder, LeaseKeeper
 from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.cluster.outbox import SharedOutbox
 from batchsend.sending.pacing import Pause

@@ -20,6 +20,14 @@ from sqlalchemy.exc import OperationalError
 from batchsend.campaigns.quiet_hours import ALL_DAY, Hours, Rule
 from batchsend.campaigns.state_hours import state_rules
 from batchsend.errors import BusyError, DeclinedError, LedgerError
+from batchsend.ledger.leases import (
+    LEASE_SECONDS,
+    Holder,
+    Lease,
+    LeaseKeeper,
+    LeaseLostError,
+    interrupt_expired,
+)
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import OptOutRequest, OptOutSource, Person, add_opt_outs
@@ -27,15 +35,6 @@ from batchsend.ledger.postgres import run_channel
 from batchsend.ledger.runs import SharedState, shared_state
 from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
 from batchsend.mykaarma.protocol import SendingAttributes
-from batchsend.sending.cluster.leases import (
-    LEASE_SECONDS,
-    Holder,
-    Lease,
-    LeaseKeeper,
-    LeaseLostError,
-    clocks,
-    interrupt_expired,
-)
 from batchsend.sending.cluster.open_runs import (
     OpenRun,
     channel_of,
@@ -262,16 +261,6 @@ def test_an_expired_lease_can_be_renewed_before_it_is_noticed(ledger: Ledger) ->
     interrupt_expired(ledger)
     assert len(mine.exchange([], 1)) == 1
     assert stored(ledger, run.run_id)[first.row] == ("accepted", "")
-
-
-def test_either_clock_ends_a_lease() -> None:
-    lease = Lease()
-    began, at = clocks()
-    lease.extend((began, at))
-    assert lease.valid()
-    for monotonic, wall in [(began + 9, 0.0), (0.0, at + 9)]:
-        lease._until = (monotonic, wall)
-        assert not lease.valid()
 
 
 def test_rows_that_others_gave_back_are_claimed_before_the_run_is_done(ledger: Ledger) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from clusters import Shared, a_run
 from ledgers import BASE_URL
 from notices import running_hook
+from procrastinate.exceptions import ConnectorException
+from procrastinate.tasks import Task
 from sqlalchemy import select
 from world import PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
 
@@ -55,7 +58,7 @@ def test_workers_help_and_every_row_is_in_the_results_once(shared: Shared, sandb
         shared.wait_until("SELECT count(*) = 0 FROM leases WHERE run_id IS NOT NULL")
         for worker in workers:
             worker.terminate()
-        assert [worker.wait(30) for worker in workers] == [0, 0]
+        assert [worker.wait(60) for worker in workers] == [0, 0]
     assert shared.ask("SELECT * FROM leases") == []
 
 
@@ -201,6 +204,38 @@ def test_the_jobs_of_a_worker_share_the_connections_that_its_event_loop_can_wait
 
     asyncio.run(work())
     assert used == {5}
+    assert ledger.counts(run.run_id) == {"accepted": 2}
+    ledger.close()
+
+
+def test_a_job_that_could_not_be_made_is_made_at_the_next_look(
+    postgres_url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_LOOK_SECONDS", 0.1)
+    defer_async, refusals = Task.defer_async, [ConnectorException("the disk is full")]
+
+    async def defer(job: Task[Any, Any, Any], **kwargs: Any) -> int:
+        if refusals:
+            raise refusals.pop()
+        return await defer_async(job, **kwargs)
+
+    monkeypatch.setattr(Task, "defer_async", defer)
+    ledger = open_ledger(postgres_url)
+    run = a_run(ledger, rows=2, base_url=sandbox.base_url)
+    create_queue(ledger)
+
+    async def work() -> None:
+        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def ended(_run: EndedRun) -> None:
+            loop.call_soon_threadsafe(stopping.set)
+
+        named = Worker(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None, ended=ended)
+        async with named as one:
+            await asyncio.wait_for(one.work(2, stopping), 30)
+
+    asyncio.run(work())
+    assert refusals == []
     assert ledger.counts(run.run_id) == {"accepted": 2}
     ledger.close()
 

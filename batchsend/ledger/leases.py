@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -25,7 +25,6 @@ from sqlalchemy import (
     exists,
     func,
     select,
-    true,
     update,
 )
 
@@ -237,28 +236,21 @@ def _may_be_sent(connection: Connection, run_id: int, start_id: int | None) -> b
     return connection.scalar(allowed.with_for_update(read=True, nowait=True, of=handovers)) is not None
 
 
-def wait_until_expired(live: Callable[[], Mapping[str, float]], busy: BusyError) -> None:
-    """Waits until `live` (owner -> end of its lease) is empty. Raises `busy` once a process takes or renews a lease.
+def wait_until_expired(ledger: Ledger, which: ColumnElement[bool], busy: BusyError) -> None:
+    """Waits until none of these leases is alive. Raises `busy` once a process takes or renews one.
 
     So a start waits for a process that was killed a moment ago, and not for one that runs.
     """
     seen: Mapping[str, float] | None = None
-    while found := live():
+    while True:
+        with ledger.read() as connection:
+            found = live_leases(connection, which)
+        if not found:
+            return
         if seen is not None and any(until != seen.get(owner) for owner, until in found.items()):
             raise busy
         seen = found
         time.sleep(_WATCH_SECONDS)
-
-
-def wait_for_killed(ledger: Ledger) -> None:
-    """Waits until the leases of processes that were killed have expired. Returns once a process renews one."""
-
-    def live() -> dict[str, float]:
-        with ledger.read() as connection:
-            return live_leases(connection, true())
-
-    with suppress(BusyError):
-        wait_until_expired(live, BusyError("A process renews its lease."))
 
 
 def live_leases(connection: Connection, which: ColumnElement[bool]) -> dict[str, float]:
