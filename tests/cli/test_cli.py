@@ -33,7 +33,7 @@ def test_help_does_not_load_the_heavy_libraries(arguments: list[str]) -> None:
 
 def test_a_preview_does_not_load_the_http_client(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.write()
+    world.write(customers(1))
     code = (
         "import sys; from batchsend.cli.main import run; code = run(['preview', 'campaign.toml']); "
         "print('aiohttp' in sys.modules); sys.exit(code)"
