@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from batchsend.ledger.ledger import Ledger
 
 #: By their libpq names; `tcp_user_timeout` is in milliseconds, the others in seconds.
-_KEEP_ALIVE = {
+_OPTIONS = {
+    # Otherwise text of a database with the encoding SQL_ASCII, which some installations choose, comes as bytes.
+    "client_encoding": "utf8",
     "connect_timeout": "10",
     "keepalives_idle": "5",
     "keepalives_interval": "3",
@@ -99,7 +101,7 @@ def server_engine(url: URL, connections: int, overflow: int = 0) -> Engine:
 
 def server_options(url: URL, **more: str) -> dict[str, str]:
     """The connection options that the URL does not set itself."""
-    return {name: value for name, value in (_KEEP_ALIVE | more).items() if name not in url.query}
+    return {name: value for name, value in (_OPTIONS | more).items() if name not in url.query}
 
 
 def run_channel(run_id: int) -> str:

@@ -36,6 +36,7 @@ from batchsend.ledger.bulk import Given, RowUpdate
 from batchsend.ledger.database_errors import ledger_errors
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
 from batchsend.ledger.optouts import OptOutSource
+from batchsend.ledger.postgres import server_options
 from batchsend.ledger.purged_phones import new_phone_hash
 from batchsend.ledger.schema import (
     approvals,
@@ -266,7 +267,13 @@ def _reclaim(ledger: Ledger) -> None:
     if ledger.file is not None:
         _reclaim_file(ledger.file, ledger.where)
         return
-    engine = create_engine(ledger.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
+    engine = create_engine(
+        ledger.url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        connect_args=server_options(ledger.url),
+    )
     with ledger_errors(ledger.where), engine.connect() as connection:
         connection.execute(text(f"SET lock_timeout = '{_PATIENCE_SECONDS}s'"))
         for table in _EMPTIED:

@@ -159,7 +159,8 @@ def _limits(url: URL) -> dict[str, Any]:
     """Connection options, in seconds."""
     match url.drivername:
         case "postgresql+psycopg":
-            return {"connect_timeout": _CONNECT_TIMEOUT}
+            # Otherwise text of a database with the encoding SQL_ASCII comes as bytes.
+            return {"connect_timeout": _CONNECT_TIMEOUT, "client_encoding": "utf8"}
         case "mysql+pymysql":
             return {"connect_timeout": _CONNECT_TIMEOUT, "read_timeout": QUERY_TIMEOUT}
         case "mssql+pyodbc":
