@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from web_client import Clicker, Served, serving
 from world import BATCHSEND, World
 
-#: Seconds that a person reads the question before sending.
+#: Seconds that a person reads the question before sending. The console starts the process that will send meanwhile.
 _READS = 2.0
 #: The size of the terminal: lines and columns.
 _SCREEN = (40, 120)

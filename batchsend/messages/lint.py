@@ -132,10 +132,10 @@ def _shorteners_of(host: str) -> frozenset[str]:
 
 
 class _Words(NamedTuple):
-    """Words of all classes as one pattern, and of each class."""
+    """Words of all classes as one pattern, and the words of each class."""
 
     every: re.Pattern[str]
-    by_class: Mapping[str, re.Pattern[str]]
+    by_class: Mapping[str, tuple[str, ...]]
 
 
 @cache
@@ -143,22 +143,22 @@ def _forbidden() -> Sequence[_Words]:
     """The words that count in any letter case, and those that do not count as names."""
     classes: Mapping[str, Mapping[str, list[str]]] = _data()["forbidden"]
 
-    def pattern(words: Iterable[str]) -> re.Pattern[str]:
-        # Grouped by their first letters, most words of a text are passed over at once.
-        by_letter = {
-            letter: "|".join(one[1:] if letter.isalpha() else one for one in some)
-            for letter, some in groupby(sorted(words), key=itemgetter(0))
-        }
-        every = (f"{letter}(?:{rest})" if letter.isalpha() else rest for letter, rest in by_letter.items())
-        return re.compile(rf"\b(?:{'|'.join(every)})(?!\w)".replace(" ", "[ -]"))
-
     def words(kind: str) -> _Words:
-        some = {name: lists[kind] for name, lists in classes.items() if kind in lists}
-        return _Words(
-            pattern(chain.from_iterable(some.values())), {name: pattern(one) for name, one in some.items()}
-        )
+        some = {name: tuple(lists[kind]) for name, lists in classes.items() if kind in lists}
+        return _Words(_pattern(tuple(chain.from_iterable(some.values()))), some)
 
     return words("words"), words("not_names")
+
+
+@cache
+def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    # Grouped by their first letters, most words of a text are passed over at once.
+    by_letter = {
+        letter: "|".join(one[1:] if letter.isalpha() else one for one in some)
+        for letter, some in groupby(sorted(words), key=itemgetter(0))
+    }
+    every = (f"{letter}(?:{rest})" if letter.isalpha() else rest for letter, rest in by_letter.items())
+    return re.compile(rf"\b(?:{'|'.join(every)})(?!\w)".replace(" ", "[ -]"))
 
 
 def _forbidden_word(text: str, context: LintContext) -> Iterator[str]:
@@ -188,9 +188,9 @@ def _forbidden_words(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _of_class(words: _Words, match: re.Match[str]) -> tuple[str, str]:
-    name = next(
-        name for name, pattern in words.by_class.items() if pattern.match(match.string, match.start())
-    )
+    # The pattern of a class is compiled here, because most lists have none of its words.
+    classes = words.by_class.items()
+    name = next(name for name, some in classes if _pattern(some).match(match.string, match.start()))
     return name, match[0]
 
 

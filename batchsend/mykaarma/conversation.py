@@ -19,7 +19,6 @@ from urllib.parse import quote
 import orjson
 
 from batchsend.mykaarma.protocol import Refused, RetryLater, error_codes
-from batchsend.mykaarma.reader import ApiReader
 from batchsend.mykaarma.reading import NotRead, Permission, Reading, read_json
 from batchsend.mykaarma.retry_after import server_time
 from batchsend.mykaarma.updates import UpdateOutcome, message_facts, message_outcome
@@ -237,6 +236,9 @@ class ConversationClient:
     """Asks one API for conversations. `timeout`: seconds for one request. Problems of the network never raise."""
 
     def __init__(self, base_url: str, credentials: Credentials, *, timeout: float) -> None:
+        # The ledger's queries use this module, and need no HTTP client.
+        from batchsend.mykaarma.reader import ApiReader
+
         self._reader = ApiReader(base_url, credentials, timeout=timeout)
 
     async def __aenter__(self) -> Self:

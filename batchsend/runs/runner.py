@@ -33,7 +33,6 @@ from batchsend.runs.approval import approved_by_another, under_approval
 from batchsend.runs.handover import check_detachable, handover_of, run_settings, seconds_to_first
 from batchsend.runs.notify import telling_of_problems, told
 from batchsend.runs.report import Report, tally_of
-from batchsend.runs.settle import settle_after_sending
 from batchsend.runs.start import (
     Start,
     check_guards,
@@ -59,6 +58,7 @@ from batchsend.utils.signals import holding_signals
 from batchsend.utils.timestamps import now
 
 if TYPE_CHECKING:
+    from batchsend.runs.settle import Settlement
     from batchsend.sending.cluster.dispatch import AskWhetherToStop
 
 #: Called with the plan before the first text is sent; anything but `True` sends nothing.
@@ -222,13 +222,17 @@ def _send_and_report(
             raise stopped from error
         if ending.left:
             return _report_handover(run)
-        settles = start.options.settle and not ending.interrupted
-        settlement = (
-            settle_after_sending(run.ledger, run.id, run.plan.request, credentials) if settles else None
-        )
+        settlement = _settle(run, credentials) if start.options.settle and not ending.interrupted else None
         report = replace(retry(lambda: _report(run, ending)), settlement=settlement)
         retry(lambda: run.ledger.end_start(run.stored.start_id, report.exit, report.ending or "done"))
     return _with_page(report, run)
+
+
+def _settle(run: _Run, credentials: Credentials) -> Settlement:
+    # Only here: other starts send their first text sooner.
+    from batchsend.runs.settle import settle_after_sending
+
+    return settle_after_sending(run.ledger, run.id, run.plan.request, credentials)
 
 
 def _send_stored(

@@ -31,6 +31,19 @@ def test_help_does_not_load_the_heavy_libraries(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_preview_does_not_load_the_http_client(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.write(customers(1))
+    code = (
+        "import sys; from batchsend.cli.main import run; code = run(['preview', 'campaign.toml']); "
+        "print('aiohttp' in sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=world.env(), capture_output=True, encoding="utf-8"
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "False")
+
+
 def test_a_new_campaign_can_be_rehearsed_but_not_sent_with_its_sample_ids(tmp_path: Path) -> None:
     world = World(tmp_path)
     made = world.run("new", "spring")

@@ -9,21 +9,21 @@ from zoneinfo import ZoneInfo
 
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.exits import Exit
-from batchsend.ledger.approvals import Approval
-from batchsend.ledger.replies import ReplyCounts
-from batchsend.ledger.runs import RunOverview
 from batchsend.planning.approval import given_words
-from batchsend.planning.cost import RunCost
 from batchsend.reports.advice import advise
-from batchsend.runs.lookup import RunState
 from batchsend.runs.report import Report, what_next
-from batchsend.runs.trial import TrialReport
 from batchsend.statuses import NEEDS_YOU, Status, Tally
 from batchsend.utils.wording import row_count as _rows
 from batchsend.utils.wording import text_count
 
 if TYPE_CHECKING:
+    from batchsend.ledger.approvals import Approval
+    from batchsend.ledger.replies import ReplyCounts
+    from batchsend.ledger.runs import RunOverview
+    from batchsend.planning.cost import RunCost
+    from batchsend.runs.lookup import RunState
     from batchsend.runs.settle import Settlement
+    from batchsend.runs.trial import TrialReport
 
 _UTC = ZoneInfo("UTC")
 
