@@ -24,7 +24,7 @@ def test_the_end_of_a_run_keeps_the_filter_the_focus_and_the_place(
     browser: Browser, tmp_path: Path, size: str
 ) -> None:
     with running_world(tmp_path) as (world, sandbox):
-        world.write(customers(120), campaign="\n[sending]\nrate = 10\n")
+        world.write(customers(120), campaign="\n[sending]\nrate = 2\n")
         with serving(world) as served, screen(browser, size) as page:
             clicker = served.signed_in()
             address, _ = clicker.check(SPRING)
@@ -59,7 +59,7 @@ def test_the_end_of_a_run_keeps_the_filter_the_focus_and_the_place(
 
 def test_the_focus_goes_to_the_heading_if_its_button_is_gone(browser: Browser, tmp_path: Path) -> None:
     with running_world(tmp_path) as (world, sandbox):
-        world.write(customers(60), campaign="\n[sending]\nrate = 10\n")
+        world.write(customers(60), campaign="\n[sending]\nrate = 3\n")
         with serving(world) as served, screen(browser, "desktop") as page:
             clicker = served.signed_in()
             address, _ = clicker.check(SPRING)
