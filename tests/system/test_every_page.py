@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import SIZES, browser
+from browsing import PATIENCE, SIZES, browser
 from console_pages import Routes
 from plain_words import terms_on_page
 from playwright.sync_api import Browser, Page, Response, expect
@@ -319,6 +319,7 @@ def local(browser: Browser, site: Site) -> Iterator[Page]:
     """A browser at the console on this computer, not signed in yet."""
     # The pages' security policy would block axe.
     context = browser.new_context(bypass_csp=True, base_url=f"http://127.0.0.1:{site.served.port}")
+    context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
 
@@ -327,6 +328,7 @@ def local(browser: Browser, site: Site) -> Iterator[Page]:
 def in_office(browser: Browser, site: Site) -> Iterator[Page]:
     """A browser at the console of the office, signed in as ann."""
     context = browser.new_context(bypass_csp=True, base_url=f"http://127.0.0.1:{site.office.port}")
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto("/login")
     page.get_by_role("textbox", name="Name").fill("ann")
@@ -355,9 +357,17 @@ def test_every_page_fits_the_screen_and_is_accessible(
     assert unseen == set(), "add an address of each to `addresses`"
 
 
-def settle(page: Page) -> None:
-    """Waits until a page has loaded the parts that come after it."""
-    expect(page.locator("#overview[hx-get], #step-bar[hx-get], #tried:empty")).to_have_count(0)
+#: The parts that a page loads after it.
+LATER = "#overview[hx-get], #step-bar[hx-get], #tried:empty"
+#: The parts of a page that reloads itself when work ends.
+WAITING = "[hx-get*='/progress'][hx-trigger^=load]"
+
+
+def settle(page: Page, parts: str = f"{LATER}, {WAITING}") -> None:
+    """Waits until a page is complete and has none of these parts. A page that reloads itself is first empty."""
+    page.wait_for_function(
+        "parts => document.readyState === 'complete' && !document.querySelector(parts)", arg=parts
+    )
 
 
 def redirects(answer: Response | None) -> Iterator[str]:
@@ -420,6 +430,7 @@ def test_every_form_sent_empty_leads_to_an_accessible_page(
     for page, pages in ((local, site.pages), (in_office, site.office_pages)):
         for name, address in pages.items():
             page.goto(address)
+            settle(page)
             for number, path in enumerate(forms(page)):
                 todo.setdefault(routes.saw("POST", path), (page, name, address, number))
     for page in (local, in_office):
@@ -432,7 +443,7 @@ def test_every_form_sent_empty_leads_to_an_accessible_page(
         if len(forms(page)) <= number:
             continue
         send_empty(page, number)
-        settle(page)
+        settle(page, LATER)
         reloaded = page.reload()
         if reloaded is None or reloaded.status != 200:
             found.append(f"{route} from {name}: a reload shows {reloaded and reloaded.status}")
