@@ -64,7 +64,7 @@ def follow(compose: Compose, begin: str, backup: Path | None = None) -> str:
     (block,) = (block for block in re.findall(r"```sh\n(.*?)```", MANUAL, re.DOTALL) if begin in block)
     printed = []
     for line in block.splitlines():
-        if re.match("docker compose (build|ps)|install ", line):
+        if re.match("docker compose (build|ps|pull)|install ", line):
             continue
         answer = f"{CONSOLE_PASSWORD}\n" if "web-users" in line else ""
         code, text = compose.command(f"{line} --password-stdin" if answer else line, answer, backup)
