@@ -123,8 +123,8 @@ class Compose:
 
     def close(self) -> None:
         for container in self.containers.values():
-            container.process.kill()
-            container.process.wait()
+            if container.process.poll() is None:
+                container.kill()
         self._opened.close()
 
     # --- the commands
