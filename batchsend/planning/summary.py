@@ -40,6 +40,7 @@ ROWS_NAMED = 8
 
 #: Slower than this many texts a second, the speed is said per hour.
 _SLOW = 0.5
+NO_QUIET_HOURS = "No quiet hours are set: texts may go out at any hour of the day or night."
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +197,9 @@ class PlanSummary:
     def hours(self) -> str:
         """When texts may go out."""
         hours = self.quiet_hours
-        none = "No quiet hours are set: texts may go out at any hour of the day or night"
+        none = NO_QUIET_HOURS.removesuffix(".")
         if hours is None:
-            return f"{none}."
+            return NO_QUIET_HOURS
         clock = "each recipient's time" if hours.fixed is None else hours.fixed
         window = hours.window
         daily = f"No texts from {window.begins:%H:%M} to {window.ends:%H:%M}, {clock}" if window else none

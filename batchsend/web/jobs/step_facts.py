@@ -10,7 +10,7 @@ from batchsend.campaigns.sample import is_sample_list, is_sample_text
 from batchsend.errors import BatchsendError
 from batchsend.ledger.opening import check_ledger_place
 from batchsend.planning.plan import Plan
-from batchsend.planning.summary import department_of
+from batchsend.planning.summary import NO_QUIET_HOURS, department_of
 from batchsend.runs.start import Start, guard_refusals, refuse_sample_ids
 from batchsend.settings import require_credentials
 from batchsend.statuses import Status
@@ -32,7 +32,6 @@ from batchsend.web.steps import (
 )
 
 NO_CONSENT_COLUMN = "No column says who agreed to texts."
-NO_QUIET_HOURS = "No quiet hours are set: texts may go out at any hour of the day or night."
 _SAMPLE_IDS = (
     "The ids of the department and the user are still the sample's. Put in your own, from myKaarma support."
 )
