@@ -71,7 +71,9 @@ class Database:
             yield sentence
         finally:
             self._do(end)
-            self._end_connections()
+            if "SET" in begin:
+                # Only new connections have the setting of before. Otherwise it would end those that were waited for.
+                self._end_connections()
 
     def _do(self, statement: str) -> None:
         self.admin.execute(statement.format(role=self.role, name=self.name).encode())
