@@ -18,6 +18,7 @@ from sqlalchemy import select
 from world import PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
 
 from batchsend.exits import Exit
+from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, starts
 from batchsend.runs.handover import stop_handed_over
@@ -174,6 +175,18 @@ def test_a_job_sends_for_a_turn_where_another_run_waits(
     ledger.close()
 
 
+async def work_until_one_run_ends(ledger: Ledger, sandbox: Sandbox) -> None:
+    """Works as a worker until it is told that a run is over."""
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def ended(_run: EndedRun) -> None:
+        loop.call_soon_threadsafe(stopping.set)
+
+    named = Worker(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None, ended=ended)
+    async with named as one:
+        await one.work(2, stopping)
+
+
 def test_the_jobs_of_a_worker_share_the_connections_that_its_event_loop_can_wait_for(
     postgres_url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,17 +205,7 @@ def test_the_jobs_of_a_worker_share_the_connections_that_its_event_loop_can_wait
     assert run.settings.concurrency == 20
     create_queue(ledger)
 
-    async def work() -> None:
-        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        def ended(_run: EndedRun) -> None:
-            loop.call_soon_threadsafe(stopping.set)
-
-        named = Worker(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None, ended=ended)
-        async with named as one:
-            await one.work(2, stopping)
-
-    asyncio.run(work())
+    asyncio.run(work_until_one_run_ends(ledger, sandbox))
     assert used == {5}
     assert ledger.counts(run.run_id) == {"accepted": 2}
     ledger.close()
@@ -224,17 +227,7 @@ def test_a_job_that_could_not_be_made_is_made_at_the_next_look(
     run = a_run(ledger, rows=2, base_url=sandbox.base_url)
     create_queue(ledger)
 
-    async def work() -> None:
-        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        def ended(_run: EndedRun) -> None:
-            loop.call_soon_threadsafe(stopping.set)
-
-        named = Worker(ledger, CREDENTIALS, sandbox.base_url, "w", lambda _words: None, ended=ended)
-        async with named as one:
-            await asyncio.wait_for(one.work(2, stopping), 30)
-
-    asyncio.run(work())
+    asyncio.run(asyncio.wait_for(work_until_one_run_ends(ledger, sandbox), 30))
     assert refusals == []
     assert ledger.counts(run.run_id) == {"accepted": 2}
     ledger.close()
