@@ -62,8 +62,9 @@ SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_databas
 """
 #: The slow API's seconds, and the requests in flight of each worker.
 _LATENCY, _CONCURRENCY = 0.3, 40
-#: Seconds until idle workers' connections have reported what they did at their start.
-_SETTLING = 3.0
+#: Seconds until idle workers' connections have reported what they did at their start: PostgreSQL lets them wait for
+#: ten.
+_SETTLING = 11.0
 
 
 @dataclass(frozen=True)

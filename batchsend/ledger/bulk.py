@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Insert,
+    Integer,
     Table,
     TableValuedAlias,
     Update,
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
 T = TypeVar("T")
-#: From the name of a value to its expression in the statement.
+#: The parameter for the run of all rows that a statement changes.
+OF_RUN = "of_run"
+#: From the name of a value, or `OF_RUN`, to its expression in the statement.
 Given = Callable[[str], ColumnElement[Any]]
 #: Rows of one statement; SQLite allows 32,766 values.
 _ROWS = 512
@@ -138,13 +141,14 @@ class RowUpdate:
 
     @cached_property
     def _from_arrays(self) -> Update:
-        return self._build(given_arrays(self._names).c.__getitem__)
+        return self._build(values_of(given_arrays(self._names)))
 
     @cached_property
     def _from_table(self) -> tuple[str, Sequence[str], Mapping[str, Any]]:
         """The SQL, its parameters' names in order, and the values of those that the statement contains."""
         given = table("given", *(column(name) for name in self._names))
-        compiled = self._build(given.c.__getitem__).compile(dialect=sqlite.dialect())
+        values = {OF_RUN: bindparam(OF_RUN), **given.c}
+        compiled = self._build(values.__getitem__).compile(dialect=sqlite.dialect())
         return str(compiled), compiled.positiontup or (), compiled.params
 
 
@@ -152,6 +156,13 @@ def given_arrays(names: Sequence[str]) -> TableValuedAlias:
     """PostgreSQL only: rows that a statement gets as one array for each of these columns of `messages`."""
     arrays = (bindparam(_parameter(name), type_=ARRAY(messages.c[name].type)) for name in names)
     return func.unnest(*arrays).table_valued(*names, name="given").render_derived()
+
+
+def values_of(given: TableValuedAlias) -> Given:
+    """PostgreSQL only: the values of `given_arrays`."""
+    # As a value of each row, the run makes PostgreSQL look up each row by its whole key. Without statistics, which a
+    # new run does not have, it would rather read the whole run, whatever its size.
+    return {OF_RUN: bindparam(OF_RUN, type_=Integer) + 0 * given.c.row, **given.c}.__getitem__
 
 
 def as_arrays(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:

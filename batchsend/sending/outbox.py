@@ -21,7 +21,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, exists, func, select, update
 
 from batchsend.errors import LedgerError
-from batchsend.ledger.bulk import Given, RowUpdate
+from batchsend.ledger.bulk import OF_RUN, Given, RowUpdate
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import RunOptOuts, add_opted_out, may_name
 from batchsend.ledger.plan_import import restore_opened
@@ -38,7 +38,7 @@ _STORED = tuple(name for name in Outcome._fields if name != "row")
 
 def _own_claim(given: Given) -> tuple[ColumnElement[bool], ...]:
     return (
-        messages.c.run_id == bindparam("of_run"),
+        messages.c.run_id == given(OF_RUN),
         messages.c.row == given("row"),
         messages.c.owner == bindparam("of_owner"),
     )

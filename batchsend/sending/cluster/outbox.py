@@ -16,7 +16,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, bindparam, func, select, true, update
 
 from batchsend.errors import LedgerError
-from batchsend.ledger.bulk import as_arrays, given_arrays
+from batchsend.ledger.bulk import as_arrays, given_arrays, values_of
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.leases import Lease, LeaseLostError, clocks, renewal
 from batchsend.ledger.ledger import Ledger
@@ -39,10 +39,16 @@ from batchsend.utils.timestamps import now, to_text
 
 T = TypeVar("T")
 
-#: Settings with which PostgreSQL reads the index in order up to the last row that is claimed. As it does not know how
-#: many rows that is, it would rather read and sort the whole run, at each exchange. A plan that ignores one of them
-#: looks so expensive that PostgreSQL up to 17 would compile it each time.
-_IN_ORDER = {"enable_sort": "off", "enable_bitmapscan": "off", "enable_seqscan": "off", "jit": "off"}
+#: How PostgreSQL plans an exchange: once, for all values, and so that it reads the index in order up to the last
+#: row that is claimed. As it does not know how many rows that is, it would rather read and sort the whole run. A plan
+#: that ignores one of these settings looks so expensive that PostgreSQL up to 17 would compile it each time.
+_PLANNING = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_sort": "off",
+    "enable_bitmapscan": "off",
+    "enable_seqscan": "off",
+    "jit": "off",
+}
 #: An exchange tells whether the run is to stop, so that it need not be asked for so long.
 _STATE_SECONDS = 0.5
 
@@ -53,7 +59,7 @@ _locked = select(leases.c.owner).where(_lease).with_for_update().cte("locked")
 _lasting = select(func.count()).select_from(_locked).scalar_subquery()
 _given = given_arrays(Outcome._fields)
 _storing = (
-    recorded(_given.c.__getitem__)
+    recorded(values_of(_given))
     .where(_lasting >= 0)
     .returning(_given.c.status.label("outcome"))
     .cte("storing")
@@ -127,7 +133,7 @@ class SharedOutbox(Outbox):
         super().__init__(ledger, run.run_id, run.start_id, lease.owner, files)
         self._lease = lease
         self._leaving = leaving
-        self._connection = KeptConnection(ledger, **_IN_ORDER)
+        self._connection = KeptConnection(ledger, **_PLANNING)
         #: Rows claimed and passed to the sender, without an outcome yet. Some may have been skipped since.
         self._held: set[int] = set()
         #: A statement failed, and may have been carried out all the same.
