@@ -122,12 +122,12 @@ def _write_into_list(found: Found, out: Path | None) -> ListCopy:
 @ledger_option
 def runs(campaign: Path | None, ledger: str | None) -> None:
     """List runs: when, by whom and with which counts."""
+    from batchsend.campaigns.file import load_campaign
     from batchsend.cli.text.report import ShownRun, run_lines
     from batchsend.ledger.approvals import approvals_of
     from batchsend.ledger.replies import reply_counts
     from batchsend.ledger.runs import overview
     from batchsend.planning.cost import costs_of_runs
-    from batchsend.runs.api import load_campaign
     from batchsend.runs.lookup import find_ledger, report_pages, state_of
 
     with find_ledger(campaign, ledger) as found:

@@ -23,6 +23,9 @@ from batchsend.ledger.postgres import CONNECTIONS, server_engine
 from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata
 from batchsend.utils.files import make_folder, sqlite_uri
 
+#: The number of a plan's only run in its scratch ledger.
+SCRATCH_RUN = 0
+
 Locks = AbstractContextManager[object]
 #: Another process may hold SQLite's write lock while it stores a long plan.
 _BUSY_TIMEOUT_SECONDS = 60.0

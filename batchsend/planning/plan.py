@@ -21,7 +21,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.ledger.bulk import execute_for_all, insert_columns
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import CampaignRecord, Identity, Ledger, NewRun, RunRecord
-from batchsend.ledger.opening import index_plan, scratch_ledger
+from batchsend.ledger.opening import SCRATCH_RUN, index_plan, scratch_ledger
 from batchsend.ledger.optouts import load_opt_outs
 from batchsend.ledger.runs import code_counts, last_run_id, segments_to_send, taken_rows
 from batchsend.ledger.schema import messages
@@ -47,8 +47,6 @@ from batchsend.utils.files import temporary_folder
 from batchsend.utils.progress import step
 from batchsend.utils.timestamps import from_text, start_of_window, to_text
 
-#: The number of a plan's only run in its scratch ledger.
-SCRATCH_RUN = 0
 #: The part of the time of planning that reading the list takes.
 _READ = 0.4
 #: The end of the look-up of customers, which can take most of the time.

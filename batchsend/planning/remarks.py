@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from batchsend.planning.plan import Plan
 from batchsend.statuses import Code
 from batchsend.utils.wording import row_count, text_count
+
+if TYPE_CHECKING:
+    from batchsend.planning.plan import Plan
 
 #: Different values of a column that are named.
 VALUES_NAMED = 20

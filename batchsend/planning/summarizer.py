@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
+from batchsend.ledger.opening import SCRATCH_RUN
 from batchsend.ledger.runs import first_with, rows_with, run_rows, special_texts
 from batchsend.messages.sms import Encoding
 from batchsend.planning.approval import approval_words
 from batchsend.planning.cost import cost_of
-from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.planning.plan import Plan
 from batchsend.planning.planner import CostlyCharacters
 from batchsend.planning.remarks import remarks_on
 from batchsend.planning.summary import (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -22,11 +22,13 @@ from batchsend.campaigns.zones import state_name
 from batchsend.ledger.ledger import RunRecord
 from batchsend.messages.sms import non_gsm7
 from batchsend.planning.remarks import named_values
-from batchsend.planning.text_lint import LintFinding
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.net import is_this_machine
 from batchsend.utils.timestamps import for_people, from_text, to_text
 from batchsend.utils.wording import duration, row_count, segment_count, text_count
+
+if TYPE_CHECKING:
+    from batchsend.planning.text_lint import LintFinding
 
 #: Slower than this many texts a second, the speed is said per hour.
 _SLOW = 0.5

@@ -15,9 +15,9 @@ from batchsend.campaigns.types import is_pattern
 from batchsend.campaigns.zones import zone_with_newest_rules
 from batchsend.errors import ResultsError
 from batchsend.ledger.ledger import Ledger, NewRun, RunRecord, StartRecord
+from batchsend.ledger.opening import SCRATCH_RUN
 from batchsend.ledger.purge import purged
 from batchsend.ledger.runs import RecordedFiles, recorded_files
-from batchsend.planning.plan import SCRATCH_RUN, Plan
 from batchsend.planning.summary import department_of, user_of
 from batchsend.reports.results_file import check_writable, write_results
 from batchsend.reports.run_results import PlanResults, RunResults, SummaryLines
@@ -26,6 +26,7 @@ from batchsend.utils.files import current_folder
 from batchsend.utils.timestamps import for_people, from_text, now, to_text
 
 if TYPE_CHECKING:
+    from batchsend.planning.plan import Plan
     from batchsend.reports.pages.report import RunHeading
 
 #: A text in quotes, as in TOML and in templates.

@@ -25,7 +25,8 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.tables import ListOptionsTable
 from batchsend.errors import BatchsendError
 from batchsend.ledger.location import resolve_ledger_url
-from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.ledger.opening import SCRATCH_RUN
+from batchsend.planning.plan import Plan
 from batchsend.reports.run_results import PlanResults
 from batchsend.runs.report import Report
 from batchsend.runs.start import Start, StartOptions, planned

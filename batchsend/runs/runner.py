@@ -19,11 +19,11 @@ from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.approvals import Approval
 from batchsend.ledger.database_errors import is_passing, retry
 from batchsend.ledger.ledger import Held, Ledger, StoredPlan
-from batchsend.ledger.opening import open_when_free
+from batchsend.ledger.opening import SCRATCH_RUN, open_when_free
 from batchsend.ledger.runs import CodeCount, code_counts, last_start, shared_state
 from batchsend.lists.newest import OnWait
 from batchsend.mykaarma.protocol import run_identity
-from batchsend.planning.plan import SCRATCH_RUN, Plan, loaded_objects_frozen, make_plan
+from batchsend.planning.plan import Plan, loaded_objects_frozen, make_plan
 from batchsend.planning.suppression import WatchedSuppression
 from batchsend.planning.waiting import waiting_until
 from batchsend.reports.output_files import plan_heading, write_send_page

@@ -19,7 +19,7 @@ from sqlalchemy import insert
 
 from batchsend.errors import GuardError
 from batchsend.exits import Exit
-from batchsend.ledger.opening import open_for_reading, scratch_ledger
+from batchsend.ledger.opening import SCRATCH_RUN, open_for_reading, scratch_ledger
 from batchsend.ledger.runs import run_rows
 from batchsend.ledger.schema import messages
 from batchsend.ledger.settlements import texts_in_question
@@ -27,7 +27,7 @@ from batchsend.messages.sms import SmsSize, size_with_opt_out
 from batchsend.mykaarma.protocol import TRIAL_IDENTITY
 from batchsend.mykaarma.settlement import RequestFacts, end_of_doubt
 from batchsend.planning.list_checks import API_UUID
-from batchsend.planning.plan import SCRATCH_RUN, Plan, judge_row
+from batchsend.planning.plan import Plan, judge_row
 from batchsend.runs.runner import Api, Listener, sandbox_api, told_to
 from batchsend.runs.start import Start, planned, refuse_sample_ids, require_confirmation
 from batchsend.sending.dispatch import dispatch

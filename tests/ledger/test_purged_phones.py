@@ -27,7 +27,7 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.ledger.attempts import of_phone
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.opening import open_ledger
+from batchsend.ledger.opening import SCRATCH_RUN, open_ledger
 from batchsend.ledger.optouts import (
     EVERYWHERE,
     Person,
@@ -40,7 +40,7 @@ from batchsend.ledger.optouts import (
 from batchsend.ledger.purge import purge
 from batchsend.ledger.runs import run_rows
 from batchsend.ledger.schema import messages, meta, runs, starts, superseded
-from batchsend.planning.plan import SCRATCH_RUN, PlanRequest, make_plan
+from batchsend.planning.plan import PlanRequest, make_plan
 from batchsend.reports.list_file import write_opt_outs
 from batchsend.statuses import Status
 from batchsend.utils.timestamps import to_text

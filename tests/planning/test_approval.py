@@ -20,7 +20,7 @@ from world import CAMPAIGN
 from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import load_campaign
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.opening import scratch_ledger
+from batchsend.ledger.opening import SCRATCH_RUN, scratch_ledger
 from batchsend.ledger.schema import messages
 from batchsend.planning.approval import (
     ROW_COLUMNS,
@@ -30,7 +30,6 @@ from batchsend.planning.approval import (
     row_digest,
     settings_digest,
 )
-from batchsend.planning.plan import SCRATCH_RUN
 from batchsend.runs.api import preview
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -12,10 +12,11 @@ import orjson
 import pandas as pd
 
 from batchsend.errors import page_words
+from batchsend.ledger.opening import SCRATCH_RUN
 from batchsend.ledger.runs import run_frames
 from batchsend.messages.phones import display_phone
 from batchsend.mykaarma.protocol import attributes_of, request_json, request_of, request_path, run_identity
-from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.planning.plan import Plan
 from batchsend.planning.summarizer import summarize
 from batchsend.planning.summary import PlanSummary
 from batchsend.reports.advice import advise

@@ -9,8 +9,9 @@ import orjson
 
 from batchsend.campaigns.file import load_campaign
 from batchsend.errors import BatchsendError
+from batchsend.ledger.opening import SCRATCH_RUN
 from batchsend.ledger.runs import run_rows
-from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.planning.plan import Plan
 from batchsend.planning.sources import open_campaign_list
 from batchsend.reports.advice import advise
 from batchsend.reports.list_file import write_list

@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 
 from batchsend.ledger.ledger import RunRecord
+from batchsend.ledger.opening import SCRATCH_RUN
 from batchsend.ledger.runs import run_tuples
-from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.planning.plan import Plan
 from batchsend.statuses import Code, Status
 from batchsend.utils.wording import text_count
 

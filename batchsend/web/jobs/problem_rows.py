@@ -17,10 +17,11 @@ from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.campaigns.types import is_pattern
 from batchsend.errors import BatchsendError, ListError
+from batchsend.ledger.opening import SCRATCH_RUN
 from batchsend.ledger.runs import run_rows
 from batchsend.lists.customer_list import CustomerList, open_list
 from batchsend.lists.source import is_made_anew
-from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.planning.plan import Plan
 from batchsend.planning.sources import open_campaign_list
 from batchsend.reports.advice import advise
 from batchsend.reports.list_file import write_list

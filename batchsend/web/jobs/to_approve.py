@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
+from batchsend.ledger.opening import SCRATCH_RUN
 from batchsend.ledger.runs import run_rows
 from batchsend.planning.approval import PlanContent
-from batchsend.planning.plan import SCRATCH_RUN, Plan
+from batchsend.planning.plan import Plan
 from batchsend.statuses import Status
 
 #: Texts that the page of an approval shows; the check's page has more.
