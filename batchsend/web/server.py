@@ -169,6 +169,7 @@ async def _listening(options: Options, users: Users) -> AsyncIterator[tuple[Auth
         users,
         _names(options),
         port,
+        named=frozenset(name.lower().rstrip(".") for name in options.names),
         any_address=not is_this_machine(options.host),
         proxy=options.proxy,
         is_hidden=bool(options.names),
@@ -341,11 +342,10 @@ async def _static(request: web.Request) -> web.Response:
 
 
 def _names(options: Options) -> frozenset[str]:
-    """Returns the names by which browsers may call this server."""
-    names = {name.lower().rstrip(".") for name in options.names}
+    """Returns the names by which browsers may call this server, beside those that it was given."""
     if is_this_machine(options.host):
-        return frozenset({*names, "127.0.0.1", "localhost", "::1", options.host.lower()})
-    return frozenset({*names, options.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()})
+        return frozenset({"127.0.0.1", "localhost", "::1", options.host.lower()})
+    return frozenset({options.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()})
 
 
 def _free_socket(host: str, port: int | None) -> socket.socket:

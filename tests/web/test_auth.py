@@ -290,13 +290,17 @@ def test_host_names_of_a_private_server(users: Users, host: str, ours: bool) -> 
     [
         ("texts.dealer.example", True),  # the proxy's own port
         ("texts.dealer.example:8443", True),
+        ("localhost", True),  # a proxy on this computer
+        ("localhost:8443", True),
+        ("127.0.0.1", False),
         ("192.168.1.5:8397", True),  # without the proxy, by address
         ("192.168.1.5:80", False),  # another server on this computer
         ("evil.example:8397", False),
     ],
 )
 def test_host_names_of_a_shared_server(users: Users, host: str, ours: bool) -> None:
-    auth = Auth(users, frozenset({"texts.dealer.example"}), 8397, any_address=True)
+    named = frozenset({"texts.dealer.example", "localhost"})
+    auth = Auth(users, frozenset({"127.0.0.1", "localhost"}), 8397, named=named, any_address=True)
     assert auth.is_our_host(host) is ours
 
 

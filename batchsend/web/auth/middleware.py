@@ -66,7 +66,8 @@ HEADERS = {
 class Auth:
     """What decides who may come in.
 
-    `hosts`: the names of this server. `any_address`: requests may also name it by an IP address and its port.
+    `hosts`: the names of this server. `named`: those that it was given, which a proxy may have at another port.
+    `any_address`: requests may also name it by an IP address and its port.
     `proxy`: a proxy whose headers are trusted. `is_hidden`: a proxy is in front, so the addresses of requests are its
     own unless it is trusted.
     """
@@ -74,6 +75,7 @@ class Auth:
     users: Users
     hosts: frozenset[str]
     port: int
+    named: frozenset[str] = frozenset()
     any_address: bool = False
     proxy: Proxy | None = None
     is_hidden: bool = False
@@ -113,6 +115,8 @@ class Auth:
         name, port = _split(host)
         if name is None:
             return False
+        if name in self.named:
+            return True
         if name in self.hosts:
             # A proxy has its own port; with a name of this computer the port must be the server's.
             return port == self.port if is_this_machine(name) else True
