@@ -44,7 +44,6 @@ _PLAIN = (
         "there is something after the value; put text in straight quotes",
     ),
     ("Cannot overwrite a value", "this key is in the file twice; keep one of them"),
-    ("Cannot declare", "this [section] is in the file twice; put its keys under one of them"),
     ("Cannot mutate", "this [section] or key is in the file twice; put its keys under one of them"),
     ("Duplicate inline table key", "this key is in the file twice; keep one of them"),
     ("Expected ']'", "a closing ] is missing"),
@@ -296,6 +295,9 @@ def _explain(message: str, text: str) -> str:
         )
     elif _has_curly_quotes(line):
         reason = 'these are curly quotes; put straight quotes (") around the text'
+    elif message.startswith("Cannot declare"):
+        section = ".".join(re.findall("'(.*?)'", message))
+        reason = f"the section [{section}] is in the file twice; put its keys under one of them"
     else:
         short = re.sub(r" \(at .*", "", message)
         reason = next(
