@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 def stop(target: str, ledger: str | None) -> None:
     """Stop a running campaign cleanly. Texts in flight are finished and recorded."""
     from batchsend.ledger.opening import open_ledger
+    from batchsend.ledger.runs import overview
     from batchsend.runs.handover import stop_handed_over
-    from batchsend.runs.lookup import find_run, is_running
+    from batchsend.runs.lookup import find_run, is_running, state_of
     from batchsend.settings import os_user
 
     with find_run(target, ledger, open_ledger) as found:
@@ -44,7 +45,9 @@ def stop(target: str, ledger: str | None) -> None:
         elif stop_handed_over(found.ledger, found.run.id, os_user()):
             click.echo(f"Run {found.run.id} was handed over to workers. They send nothing more of it.")
         else:
-            click.echo(f"Run {found.run.id} is not running; nothing to stop.")
+            [run] = [one for one in overview(found.ledger, found.campaign.name) if one.run_id == found.run.id]
+            state = state_of(found.ledger, run)
+            click.echo(f"Run {run.run_id} is not running; nothing to stop. Its state: {state.words}.")
 
 
 @click.command()

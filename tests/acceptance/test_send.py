@@ -89,6 +89,10 @@ def test_after_a_kill_no_customer_is_texted_twice_and_none_is_lost(tmp_path: Pat
         sandbox.wait_for(50)
         process.kill()
         process.communicate()
+        assert world.run("stop", "1").out == (
+            "Run 1 is not running; nothing to stop. Its state: not ended: its process was killed. Run the same command "
+            "again to continue.\n"
+        )
         done = world.send()
         assert max(sandbox.texts().values()) == 1
         outcome = statuses(world)
@@ -266,7 +270,7 @@ def test_a_second_start_during_the_first_is_refused(tmp_path: Path) -> None:
         process.communicate(timeout=60)
         assert process.returncode == 130
         idle = world.run("stop", "1")
-        assert idle.out == "Run 1 is not running; nothing to stop.\n"
+        assert idle.out == "Run 1 is not running; nothing to stop. Its state: ended: a stop was requested.\n"
 
 
 def test_without_a_terminal_yes_is_needed(world: World, sandbox: Sandbox) -> None:
