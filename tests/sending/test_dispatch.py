@@ -140,7 +140,7 @@ def send_at(
         patch.object(outboxes, "now", now),
         # Checking the clock in each virtual second of a night would take long.
         patch.object(dispatching, "_CHECK_SECONDS", 60.0),
-        patch.object(senders, "_WATCH_SECONDS", 60.0),
+        patch.object(senders, "_WATCH_SECONDS", 600.0),
         asyncio.Runner(loop_factory=lambda: loop) as runner,
     ):
         ending = runner.run(story())
