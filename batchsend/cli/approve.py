@@ -75,7 +75,7 @@ def _approve(start: Start, plan: Plan, ledger: Ledger, asked: Approval) -> None:
     from batchsend.cli.text.plan import first_message_lines, plan_lines
     from batchsend.errors import GuardError
     from batchsend.ledger.optouts import this_person
-    from batchsend.planning.summary import summarize
+    from batchsend.planning.summarizer import summarize
     from batchsend.runs.approval import approve as record
     from batchsend.runs.approval import check_approver
     from batchsend.runs.start import start_refusals

@@ -111,7 +111,7 @@ class _JsonLog:
 
     def announce(self, plan: Plan) -> None:
         """Logs the plan."""
-        from batchsend.planning.summary import summarize
+        from batchsend.planning.summarizer import summarize
 
         self._total = plan.texts
         self._event("planned", **summarize(plan).as_json(), ledger=self._ledger)

@@ -52,7 +52,7 @@ def run_preview(
     """Writes and shows the preview. `options`: fields of `StartOptions`."""
     from batchsend.cli.text.layout import shown_path
     from batchsend.cli.text.plan import first_message_lines, plan_lines
-    from batchsend.planning.summary import summarize
+    from batchsend.planning.summarizer import summarize
     from batchsend.runs import api
     from batchsend.runs.start import StartOptions, planned, start_refusals
     from batchsend.statuses import Status

@@ -153,7 +153,7 @@ def _run(start: Start, action: Callable[..., Report], *, asks: bool, quiet: bool
     """Shows the plan, asks if needed, then shows progress and the report."""
     from batchsend.cli.text.plan import first_message_lines, plan_lines
     from batchsend.cli.text.report import closing_lines, report_lines
-    from batchsend.planning.summary import summarize
+    from batchsend.planning.summarizer import summarize
     from batchsend.runs import runner
 
     rehearsal = action is runner.rehearse

@@ -13,18 +13,9 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, case, func, select, union_all
 
+from batchsend.ledger.cluster_schema import SERVER_CLOCK, handovers, paces
 from batchsend.ledger.ledger import Ledger
-from batchsend.ledger.schema import (
-    SERVER_CLOCK,
-    campaigns,
-    handovers,
-    messages,
-    paces,
-    planned_starts,
-    runs,
-    starts,
-    superseded,
-)
+from batchsend.ledger.schema import campaigns, messages, planned_starts, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, TRIED, Status
 
 K = TypeVar("K")

@@ -30,17 +30,10 @@ from sqlalchemy import (
 
 from batchsend.errors import BusyError, LedgerError
 from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.cluster_schema import COUNTED, SERVER_CLOCK, handovers, leases, seconds_of
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import notify, run_channel, server_engine
-from batchsend.ledger.schema import (
-    COUNTED,
-    SERVER_CLOCK,
-    handovers,
-    leases,
-    messages,
-    runs,
-    seconds_of,
-)
+from batchsend.ledger.schema import messages, runs
 from batchsend.statuses import IN_FLIGHT, Code, Status
 
 #: How long a lease lasts unless it is renewed.

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, inspect, select, text, update
 from sqlalchemy.schema import CreateColumn
 
 from batchsend.errors import BatchsendError, LedgerError
+from batchsend.ledger.cluster_schema import handovers, leases, paces
 from batchsend.ledger.ledger import CUSTOMER_COLUMN
 from batchsend.ledger.schema import (
     ROOM_FOR_CHANGES,
@@ -19,12 +20,9 @@ from batchsend.ledger.schema import (
     campaigns,
     dismissals,
     dismissed_rows,
-    handovers,
-    leases,
     lookups,
     messages,
     meta,
-    paces,
     replies,
     superseded,
 )

@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import ARRAY, ColumnElement, Text, exists, false, func, select, union, union_all, update
 
 from batchsend.ledger.bulk import in_chunks
+from batchsend.ledger.cluster_schema import COUNTED, handovers, leases
 from batchsend.ledger.ledger import Identity, Ledger
-from batchsend.ledger.schema import (
-    COUNTED,
-    campaigns,
-    handovers,
-    leases,
-    messages,
-    runs,
-    starts,
-    superseded,
-)
+from batchsend.ledger.schema import campaigns, messages, runs, starts, superseded
 from batchsend.statuses import IN_FLIGHT, TRIED, Code, Status
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Summarizes a plan: the facts, and the sentences that terminal, pages and web console share.
+"""The summary of a plan: the facts, and the sentences that terminal, pages and web console share.
 
 A face (`cli.text`, `reports.pages`, `web`, the JSON log) only lays them out. It adds what only its readers can use,
 such as a command line or the name of a button.
@@ -6,7 +6,6 @@ such as a command line or the name of a button.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,22 +20,13 @@ from batchsend.campaigns.quiet_hours import Hours, Rule
 from batchsend.campaigns.state_hours import words_of
 from batchsend.campaigns.zones import state_name
 from batchsend.ledger.ledger import RunRecord
-from batchsend.ledger.runs import first_with, rows_with, run_rows, special_texts
-from batchsend.messages.sms import Encoding, non_gsm7
-from batchsend.planning.approval import approval_words
-from batchsend.planning.cost import cost_of
-from batchsend.planning.plan import SCRATCH_RUN, Plan
-from batchsend.planning.planner import CostlyCharacters
-from batchsend.planning.remarks import named_values, remarks_on
+from batchsend.messages.sms import non_gsm7
+from batchsend.planning.remarks import named_values
 from batchsend.planning.text_lint import LintFinding
-from batchsend.settings import os_user
 from batchsend.statuses import Code, Status, Tally
 from batchsend.utils.net import is_this_machine
 from batchsend.utils.timestamps import for_people, from_text, to_text
 from batchsend.utils.wording import duration, row_count, segment_count, text_count
-
-#: Row numbers kept of each group.
-ROWS_NAMED = 8
 
 #: Slower than this many texts a second, the speed is said per hour.
 _SLOW = 0.5
@@ -293,71 +283,6 @@ class PlanSummary:
         return list(non_gsm7(self.opt_out_line)) if self.opt_out_line else []
 
 
-def summarize(plan: Plan) -> PlanSummary:
-    """Summarizes `plan`."""
-    request, sources, remarks = plan.request, plan.sources, plan.remarks
-    campaign, customers, roles = request.campaign, sources.customers, sources.roles
-    message = campaign.message
-    preferred, again = special_texts(plan.scratch, SCRATCH_RUN, plan.wait_rules.leaving)
-    if roles.phone is None:
-        preferred = 0
-    return PlanSummary(
-        campaign=campaign.name,
-        department=department_of(campaign),
-        user=user_of(campaign),
-        base_url=request.base_url,
-        started_by=f"{os_user()} on {request.host}",
-        made_at=request.now,
-        zone=campaign.zone,
-        list_file=customers.path,
-        list_saved_at=customers.saved_at,
-        list_notes=(*customers.notes, *sources.suppression.notes),
-        cut_row=customers.cut_row,
-        template_by=sources.template.column if sources.template.cases else None,
-        templates=_templates(plan),
-        texts=plan.texts,
-        segments=plan.segments,
-        cost=cost_of(plan.segments, message),
-        rate=campaign.sending.pace,
-        limit=request.limit,
-        counts=plan.counts,
-        groups=tuple(_group(plan, *group) for group in plan.codes),
-        quiet_hours=plan.wait_rules.hours,
-        own_hours=campaign.own_hours,
-        wait=plan.wait_rules.wait,
-        waiting_until=plan.waiting_until(),
-        run=plan.run,
-        known_since=plan.runs[-1].created_at if plan.runs else None,
-        last_run=plan.runs[0] if plan.runs else None,
-        is_known=plan.known is not None,
-        resend=request.resend,
-        again=again,
-        again_unconfirmed=remarks.again_unconfirmed,
-        consent_column=customers.headers[roles.consent] if roles.consent is not None else None,
-        consent=_consent(plan),
-        opt_out_line=message.opt_out_line if message.add_tcpa_footer else None,
-        costly=_costly(plan),
-        key=roles.key_headers(customers.headers),
-        differing=tuple(DifferingDuplicate(*one) for one in remarks.differing),
-        differing_rows=remarks.differing_rows,
-        first_message=_first_message(plan),
-        unusual=plan.unusual,
-        unknown_runs=plan.unknown_runs,
-        approval=_approval(plan),
-        unknown_zones=remarks.unknown_zones.total() + remarks.unknown_places.total(),
-        without_zone=remarks.without_zone,
-        without_hours=plan.rows_without_hours(),
-        remarks=tuple(remarks_on(plan, preferred)),
-        lint=remarks.lint,
-    )
-
-
-def _approval(plan: Plan) -> str | None:
-    if plan.approval is None:
-        return None
-    return approval_words(plan.approval, os_user(), plan.request.campaign.zone)
-
-
 def department_of(campaign: Campaign) -> str:
     """The department that texts come from, in words."""
     return campaign.department_label or campaign.department_uuid or "the departments in the list"
@@ -366,52 +291,3 @@ def department_of(campaign: Campaign) -> str:
 def user_of(campaign: Campaign) -> str:
     """The user that texts come from, in words."""
     return f"user {campaign.user_uuid}" if campaign.user_uuid else "the users in the list"
-
-
-def character_name(character: str) -> str:
-    """Its Unicode name, in small letters."""
-    return unicodedata.name(character, f"U+{ord(character):04X}").lower()
-
-
-def _templates(plan: Plan) -> tuple[TemplateUse, ...]:
-    choice = plan.sources.template
-    rows = choice.rows_by_file(plan.remarks.template_values)
-    cases = [(template.path, tuple(values)) for template, values in choice.cases]
-    return tuple(TemplateUse(path, values, rows[path]) for path, values in [(choice.path, ()), *cases])
-
-
-def _group(plan: Plan, status: str, codes: str, count: int) -> RowGroup:
-    named = (
-        rows_with(plan.scratch, SCRATCH_RUN, status, codes, ROWS_NAMED) if status == Status.INVALID else ()
-    )
-    return RowGroup(status, codes, count, tuple(named))
-
-
-def _consent(plan: Plan) -> tuple[ConsentValue, ...]:
-    consent = plan.request.campaign.recipients.consent
-    yes = {value.casefold() for value in consent.yes} if consent else set()
-    return tuple(
-        ConsentValue(value, count, value.casefold() in yes)
-        for value, count in plan.remarks.consent.most_common()
-    )
-
-
-def _costly(plan: Plan) -> tuple[CostlyCharacter, ...]:
-    """The costly characters of the texts that this start sends."""
-    found, leaving = plan.remarks.costly, plan.wait_rules.leaving
-    if found.texts and plan.texts < plan.texts_in_all - plan.remarks.kept:
-        found = CostlyCharacters(smart_encoding=plan.request.campaign.message.smart_encoding)
-        for row in run_rows(
-            plan.scratch, SCRATCH_RUN, [Status.PENDING], ("row", "body", "codes", "encoding")
-        ):
-            if row["codes"] in leaving and row["encoding"] == Encoding.UCS2:
-                found.add(row["row"], row["body"])
-    return tuple(
-        CostlyCharacter(character, character_name(character), count, tuple(found.rows[character]))
-        for character, count in found.texts.most_common()
-    )
-
-
-def _first_message(plan: Plan) -> FirstMessage | None:
-    row = first_with(plan.scratch, SCRATCH_RUN, Status.PENDING, Code.STOPPED)
-    return None if row is None else FirstMessage(row["row"], row["phone"], row["body"])

@@ -43,7 +43,7 @@ def stop_handed_over(ledger: Ledger, run_id: int, by: str) -> bool:
     if ledger.file is not None:
         return False
 
-    from batchsend.ledger.schema import handovers
+    from batchsend.ledger.cluster_schema import handovers
     from batchsend.sending.cluster.open_runs import end_runs, open_run_ids
 
     if not open_run_ids(ledger, handovers.c.run_id == run_id):

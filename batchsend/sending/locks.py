@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, exists, inspect, select, text, true
 
 from batchsend.errors import BusyError, LedgerError
+from batchsend.ledger.cluster_schema import SERVER_CLOCK, leases
 from batchsend.ledger.database_errors import RETRY_SECONDS, is_refused_for_now, retry
 from batchsend.ledger.ledger import Held, Ledger, hold_nothing
-from batchsend.ledger.schema import SERVER_CLOCK, campaigns, leases
+from batchsend.ledger.schema import campaigns
 
 
 @contextmanager

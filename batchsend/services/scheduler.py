@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from batchsend.campaigns.campaign import Campaign, schedule_words, times_of
 from batchsend.campaigns.cron import Missed, OneTime, due
@@ -348,28 +349,23 @@ class Service:
 
     def _pass_over(self, turn: Turn, planned: datetime) -> None:
         """Logs a start as missed because the previous one still runs."""
-        if self._claim_missed(turn, planned, Exit.BUSY):
-            message = f"Missed: {turn.local(planned)}, because the previous start still runs."
-            self._say("missed", message, turn.watched.campaign, planned=planned)
-        turn.watched.mark_handled(planned)
+        words = f"{turn.local(planned)}, because the previous start still runs."
+        self._miss(turn, planned, words, Exit.BUSY)
 
     def _skip(self, turn: Turn, missed: Missed) -> None:
         """Logs missed starts that expired."""
         first, last = missed.first, missed.last
-        if self._claim_missed(turn, last, None):
-            span = f"{turn.local(first)} to " if first < last else ""
-            message = f"Missed: {span}{turn.local(last)}. Missed starts are skipped."
-            self._say("missed", message, turn.watched.campaign, planned=last, first=first)
-        turn.watched.mark_handled(last)
+        span = f"{turn.local(first)} to " if first < last else ""
+        self._miss(turn, last, f"{span}{turn.local(last)}. Missed starts are skipped.", first=first)
 
-    @staticmethod
-    def _claim_missed(turn: Turn, planned: datetime, exit_code: int | None) -> bool:
-        return (
-            planned_starts.claim(
-                turn.ledger, turn.scheduled, planned, turn.moment, StartOutcome.MISSED, exit_code
-            )
-            is not None
-        )
+    def _miss(
+        self, turn: Turn, planned: datetime, words: str, exit_code: int | None = None, **facts: Any
+    ) -> None:
+        """Records a start as missed. Logs it unless another scheduler has recorded it."""
+        outcome = StartOutcome.MISSED
+        if planned_starts.claim(turn.ledger, turn.scheduled, planned, turn.moment, outcome, exit_code):
+            self._say("missed", f"Missed: {words}", turn.watched.campaign, planned=planned, **facts)
+        turn.watched.mark_handled(planned)
 
     def _launch(
         self,

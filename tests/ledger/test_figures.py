@@ -8,10 +8,11 @@ from clusters import a_run
 from ledgers import BASE_URL, identity, outbox, planned, send_all, store_plan
 from sqlalchemy import insert, update
 
+from batchsend.ledger.cluster_schema import paces
 from batchsend.ledger.figures import FigureReader, PlannedStarts, RowGroup, Sender
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.schema import messages, paces, planned_starts, runs
+from batchsend.ledger.schema import messages, planned_starts, runs
 from batchsend.sending.rows import Outcome
 from batchsend.statuses import IN_FLIGHT, Status
 

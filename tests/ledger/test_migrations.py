@@ -17,10 +17,11 @@ from sqlalchemy import create_engine, inspect, select, text, update
 from world import Sandbox, World, customers
 
 from batchsend.errors import BusyError, LedgerError
+from batchsend.ledger.cluster_schema import COUNTED, leases
 from batchsend.ledger.history import History
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_for_reading, open_ledger, upgrade_ledger
-from batchsend.ledger.schema import COUNTED, SCHEMA_VERSION, leases, messages, meta, metadata, superseded
+from batchsend.ledger.schema import SCHEMA_VERSION, messages, meta, metadata, superseded
 from batchsend.sending.cluster.worker import SCHEMA, create_queue
 from batchsend.sending.locks import all_campaigns_locked, campaign_lock
 

@@ -13,7 +13,8 @@ from world import World
 from batchsend.campaigns.file import load_campaign
 from batchsend.planning.plan import PlanRequest, make_plan
 from batchsend.planning.remarks import named_values
-from batchsend.planning.summary import PlanSummary, summarize
+from batchsend.planning.summarizer import summarize
+from batchsend.planning.summary import PlanSummary
 
 
 def summary(

@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import URL
 
+from batchsend.ledger.cluster_schema import SERVER_CLOCK, handovers, leases
 from batchsend.ledger.history import History
 from batchsend.ledger.leases import Lease
 from batchsend.ledger.ledger import Identity, Ledger, NewRun, StartRecord, StoredPlan
 from batchsend.ledger.opening import scratch_ledger
-from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages
+from batchsend.ledger.schema import messages
 from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.sending.cluster.open_runs import OpenRun, hand_over
 from batchsend.sending.cluster.outbox import SharedOutbox

@@ -14,7 +14,7 @@ from web_client import Answer, Clicker, serving
 from workbooks import new_workbook
 from world import World, customers
 
-from batchsend.web.jobs import text_preview
+from batchsend.web.jobs import text_trial
 from batchsend.web.jobs.text_preview import LONGEST, STRANGEST, RowText, Wanted, strangeness, try_text
 
 TEXT = "/campaign/here/campaign/text"
@@ -258,10 +258,10 @@ def test_the_longest_text_is_found_where_short_values_make_it(world: World) -> N
     world.write_list(people, "many.csv")
     content = (world.folder / "campaign.toml").read_bytes().replace(b"customers.csv", b"many.csv")
     source = "{{ 'x' * 200 if first_name == 'Al' else first_name }}"
-    with patch.object(text_preview, "_IN_ORDER_SECONDS", 60):
+    with patch.object(text_trial, "_IN_ORDER_SECONDS", 60):
         found = tried(world, source, Wanted(extreme=LONGEST), content)
     assert (found.row, found.longest_of) == (779, 0)
-    with patch.object(text_preview, "_IN_ORDER_SECONDS", 0):
+    with patch.object(text_trial, "_IN_ORDER_SECONDS", 0):
         some = tried(world, source, Wanted(extreme=LONGEST), content)
     assert some.longest_of == 100
     assert tried(world, source, Wanted(2), content).longest_of is None

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 
 from batchsend.cli.text.layout import counted_line, labeled, shown_path
 from batchsend.messages.phones import display_phone
-from batchsend.planning.summary import (
-    ROWS_NAMED,
-    PlanSummary,
-    RowGroup,
-    character_name,
-    department_of,
-    user_of,
-)
+from batchsend.planning.summarizer import ROWS_NAMED, character_name
+from batchsend.planning.summary import PlanSummary, RowGroup, department_of, user_of
 from batchsend.reports.advice import advise
 from batchsend.statuses import TRIED, Status
 from batchsend.utils.wording import row_count, segment_count, text_count

@@ -16,7 +16,8 @@ from batchsend.ledger.runs import run_frames
 from batchsend.messages.phones import display_phone
 from batchsend.mykaarma.protocol import attributes_of, request_json, request_of, request_path, run_identity
 from batchsend.planning.plan import SCRATCH_RUN, Plan
-from batchsend.planning.summary import PlanSummary, summarize
+from batchsend.planning.summarizer import summarize
+from batchsend.planning.summary import PlanSummary
 from batchsend.reports.advice import advise
 from batchsend.reports.pages.charts import Share, shares
 from batchsend.reports.pages.groups import Group, Groups, shown

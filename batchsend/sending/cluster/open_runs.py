@@ -17,6 +17,7 @@ from batchsend.campaigns.quiet_hours import first_allowed
 from batchsend.errors import BusyError, LedgerError
 from batchsend.exits import Exit, exit_of_rows
 from batchsend.ledger.bulk import insert_into
+from batchsend.ledger.cluster_schema import COUNTED, SERVER_CLOCK, handovers, leases, paces
 from batchsend.ledger.leases import (
     ALIVE,
     EXPIRED,
@@ -28,17 +29,7 @@ from batchsend.ledger.leases import (
 from batchsend.ledger.ledger import Held, Ledger
 from batchsend.ledger.postgres import notify
 from batchsend.ledger.runs import code_counts
-from batchsend.ledger.schema import (
-    COUNTED,
-    SERVER_CLOCK,
-    campaigns,
-    handovers,
-    leases,
-    messages,
-    paces,
-    runs,
-    starts,
-)
+from batchsend.ledger.schema import campaigns, messages, runs, starts
 from batchsend.sending.outbox import OPEN_ROW, Outbox
 from batchsend.sending.run_settings import RunSettings
 from batchsend.statuses import IN_FLIGHT

@@ -17,13 +17,14 @@ from sqlalchemy import Connection, bindparam, func, select, true, update
 
 from batchsend.errors import LedgerError
 from batchsend.ledger.bulk import as_arrays, given_arrays, values_of
+from batchsend.ledger.cluster_schema import COUNTED, handovers, leases
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.leases import Lease, LeaseLostError, clocks, renewal
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.optouts import add_opted_out, may_name
 from batchsend.ledger.postgres import KeptConnection
 from batchsend.ledger.runs import shared_state
-from batchsend.ledger.schema import COUNTED, handovers, leases, messages, runs
+from batchsend.ledger.schema import messages, runs
 from batchsend.sending.cluster.open_runs import OpenRun
 from batchsend.sending.outbox import (
     CLAIM_VALUES,

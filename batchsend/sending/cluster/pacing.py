@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Boolean, Double, bindparam, case, func, update
 
 from batchsend.errors import LedgerError
+from batchsend.ledger.cluster_schema import paces, seconds_of
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.leases import Lease
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import KeptConnection
-from batchsend.ledger.schema import paces, seconds_of
 from batchsend.sending.pacing import RECOVERY_SECONDS, RECOVERY_SHARE, SLOW_DOWN, SLOWEST_SHARE, Pacing
 
 #: How long a slot can be used. The faster a run may be, the less likely its rate is the bound, and the longer its

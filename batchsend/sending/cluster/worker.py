@@ -30,11 +30,11 @@ from sqlalchemy import func, select, text
 from sqlalchemy.engine import URL
 
 from batchsend.errors import LedgerError
+from batchsend.ledger.cluster_schema import handovers, leases
 from batchsend.ledger.database_errors import retry
 from batchsend.ledger.leases import ALIVE, Holder, Lease, interrupt_expired
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.postgres import server_options
-from batchsend.ledger.schema import handovers, leases
 from batchsend.sending.cluster.dispatch import ClusterProcess, send_run
 from batchsend.sending.cluster.open_runs import (
     ROWS_TO_CLAIM,

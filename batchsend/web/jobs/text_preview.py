@@ -7,32 +7,27 @@ that plan a run.
 from __future__ import annotations
 
 import re
-import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from batchsend.campaigns.campaign import Campaign
 from batchsend.campaigns.file import parse_campaign
 from batchsend.errors import ExtensionError, FileError, ListError
 from batchsend.lists.customer_list import Chunk
-from batchsend.lists.headers import folded
 from batchsend.messages.lint import Finding, lint, read_columns
 from batchsend.messages.sms import non_gsm7, normalize, room, size_with_opt_out, smart_encode
 from batchsend.messages.template import MessageTemplate, RowProblem
 from batchsend.messages.template_choice import TemplateChoice
-from batchsend.planning.columns import Roles
 from batchsend.planning.cost import cost_of
-from batchsend.planning.row_frame import Context, rows_of
-from batchsend.planning.rules import MAX_CHARACTERS, judge, text
+from batchsend.planning.row_frame import rows_of
+from batchsend.planning.rules import MAX_CHARACTERS, judge
 from batchsend.planning.text_lint import (
     LintFinding,
     TextLint,
@@ -43,11 +38,10 @@ from batchsend.planning.text_lint import (
 )
 from batchsend.reports.advice import advise
 from batchsend.statuses import Code, Status
-from batchsend.web.jobs.list_preview import ReadList, list_of, roles_of
+from batchsend.web.jobs.list_preview import list_of, roles_of
+from batchsend.web.jobs.text_trial import Trial, texts_of
 
 LONGEST, STRANGEST = "longest", "strangest"
-#: Seconds after which no more rows are tried (for the longest text, which takes time to sort), and how many at once.
-_SECONDS, _IN_ORDER_SECONDS, _AT_ONCE = 0.5, 0.3, 100
 #: Twice the most rows that are tried for the longest text.
 _MOST_TRIED = 40_000
 #: Mistakes in other rows' texts that are named.
@@ -122,60 +116,6 @@ class RowText:
         return [header for header, cell in self.cells if is_blank and not cell]
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """A text on a list. `roles`: `None` if the list's columns are not found."""
-
-    campaign: Campaign
-    read: ReadList
-    compiled: MessageTemplate
-    roles: Roles | None
-
-    @property
-    def headers(self) -> Sequence[str]:
-        return self.read.customers.headers
-
-    def context(self, malformed: Mapping[int, str], hidden: Collection[int] = ()) -> Context:
-        """Returns what the rules need to make this text for some rows."""
-        roles = self.roles or _NO_ROLES
-        return Context(
-            campaign=self.campaign,
-            headers=self.headers,
-            roles=replace(roles, template_by=None),
-            templates=TemplateChoice(self.compiled),
-            malformed=malformed,
-            hidden=hidden,
-        )
-
-    def text_of(self, cells: Sequence[str]) -> Path:
-        """Returns the template that a row gets."""
-        by = self.campaign.template_by
-        position = self.roles.template_by if self.roles is not None else None
-        if by is None or position is None:
-            return self.compiled.path
-        return self._cases.get(folded(cells[position]), by.default)
-
-    @cached_property
-    def _cases(self) -> Mapping[str, Path]:
-        by = self.campaign.template_by
-        cases = by.cases.items() if by is not None else ()
-        return {folded(value): path for path, values in cases for value in values}
-
-    def rows(self) -> Iterator[tuple[int, Sequence[str], Sequence[str]]]:
-        """Yields the rows that get this text: number, cells, and the cells that it uses."""
-        used, chooses = sorted(self.compiled.uses), self.campaign.template_by is not None
-        for block in self.read.customers.blocks():
-            rows = zip(*block.columns, strict=True)
-            values = zip(*(block.columns[position] for position in used), strict=True) if used else repeat(())
-            for number, cells, mine in zip(block.numbers, rows, values, strict=False):
-                if not chooses or self.text_of(cells) == self.compiled.path:
-                    yield number, cells, mine
-
-
-#: Rules that only make texts use no column by its role.
-_NO_ROLES = Roles(0, None, None, None, None, (0,), ("",), None)
-
-
 def try_text(path: Path, content: bytes, template: Path, source: str, wanted: Wanted) -> RowText:
     """Makes the text of a row, and counts those of the whole list, with the template as it is in the editor.
 
@@ -189,12 +129,12 @@ def try_text(path: Path, content: bytes, template: Path, source: str, wanted: Wa
     headers = read.customers.headers
     try:
         compiled = MessageTemplate.of(template, source, headers)
-        return _tried(_Trial(campaign, read, compiled, roles_of(campaign, headers)[0]), wanted)
+        return _tried(Trial(campaign, read, compiled, roles_of(campaign, headers)[0]), wanted)
     except (FileError, ExtensionError) as error:
         return RowText(problems=error.page_problems)
 
 
-def _tried(trial: _Trial, wanted: Wanted) -> RowText:
+def _tried(trial: Trial, wanted: Wanted) -> RowText:
     longest = _longest(trial) if wanted.extreme == LONGEST and not wanted.words else None
     number = longest[0] if longest is not None else _number(trial, wanted)
     shown = _row_text(trial, wanted.row if number is None else number)
@@ -216,7 +156,7 @@ def strangeness(cells: Sequence[str]) -> int:
     return sum(not cell for cell in cells) + len(non_gsm7("".join(cells)))
 
 
-def _number(trial: _Trial, wanted: Wanted) -> int | None:
+def _number(trial: Trial, wanted: Wanted) -> int | None:
     """Returns the number of the wanted row or of one just before it; `None` if none has the words."""
     if wanted.words:
         return _with_words(trial, wanted.words, wanted.row or 0)
@@ -225,7 +165,7 @@ def _number(trial: _Trial, wanted: Wanted) -> int | None:
     return wanted.row if wanted.row is not None else next(trial.rows(), (0,))[0]
 
 
-def _with_words(trial: _Trial, words: str, after: int) -> int | None:
+def _with_words(trial: Trial, words: str, after: int) -> int | None:
     """Returns the next row that has these words in a cell or these digits in its phone, from the top if need be."""
     search, digits = words.casefold(), _no_digit.sub("", words)
     phone = trial.roles.phone if trial.roles is not None else None
@@ -251,7 +191,7 @@ def _with_words(trial: _Trial, words: str, after: int) -> int | None:
     return first
 
 
-def _longest(trial: _Trial) -> tuple[int, int]:
+def _longest(trial: Trial) -> tuple[int, int]:
     """Returns the row with the longest text, and of how many rows it is the longest: 0 for all.
 
     Rows whose values differ are tried, those with the longest or the most unusual ones first.
@@ -265,7 +205,7 @@ def _longest(trial: _Trial) -> tuple[int, int]:
     orders = np.lexsort((unusual, length))[::-1], np.lexsort((length, unusual))[::-1]
     likely = [rows[one] for one in dict.fromkeys(np.column_stack(orders).ravel()[:_MOST_TRIED].tolist())]
     numbers, cells_of = [number for number, _ in likely], [cells for _, cells in likely]
-    made = _texts(trial, pd.DataFrame(cells_of, numbers, dtype=object), in_order=True)
+    made = texts_of(trial, pd.DataFrame(cells_of, numbers, dtype=object), in_order=True)
     of_how_many = 0 if len(made) == len(rows) else len(made)
     made = made[made["body"].notna()]
     size = made["segments"].astype(int) * MAX_CHARACTERS + made["body"].str.len()
@@ -284,14 +224,14 @@ class _Made:
     texts: pd.DataFrame
 
 
-def _own_texts(trial: _Trial) -> _Made:
+def _own_texts(trial: Trial) -> _Made:
     sample = trial.read.sample
     is_own = [trial.text_of(cells) == trial.compiled.path for cells in sample.to_numpy().tolist()]
     own = sample[is_own].set_axis(range(sample.shape[1]), axis=1)
-    return _Made(own, _texts(trial, own))
+    return _Made(own, texts_of(trial, own))
 
 
-def _lint(trial: _Trial, shown: RowText, tried: _Made) -> dict[str, Any]:
+def _lint(trial: Trial, shown: RowText, tried: _Made) -> dict[str, Any]:
     """Looks for what carriers block or customers dislike, in the text that is shown and in the other ones."""
     campaign, headers = trial.campaign, trial.headers
     found: tuple[Finding, ...] = ()
@@ -313,7 +253,7 @@ def _lint(trial: _Trial, shown: RowText, tried: _Made) -> dict[str, Any]:
     return {"lint": found, "others_lint": more[:_FINDINGS_NAMED]}
 
 
-def _whole_list(trial: _Trial, tried: _Made) -> WholeList | None:
+def _whole_list(trial: Trial, tried: _Made) -> WholeList | None:
     """Counts the texts of all rows, or estimates them from some."""
     own, made = tried.own, tried.texts
     if made.empty:
@@ -333,23 +273,10 @@ def _whole_list(trial: _Trial, tried: _Made) -> WholeList | None:
     )
 
 
-def _texts(trial: _Trial, frame: pd.DataFrame, *, in_order: bool = False) -> pd.DataFrame:
-    """Makes the texts of rows as before sending; of the first or, unless `in_order`, of any if it takes too long."""
-    context, made = trial.context({}), []
-    ends = time.monotonic() + (_IN_ORDER_SECONDS if in_order else _SECONDS)
-    steps = -(-len(frame) // _AT_ONCE)
-    for step in range(steps):
-        rows = slice(step * _AT_ONCE, (step + 1) * _AT_ONCE) if in_order else slice(step, None, steps)
-        made.append(text(frame.iloc[rows], context))
-        if time.monotonic() > ends:
-            break
-    return pd.concat(made) if made else pd.DataFrame({"body": [], "code": []})
-
-
 # One row
 
 
-def _row_text(trial: _Trial, wanted: int | None) -> RowText:
+def _row_text(trial: Trial, wanted: int | None) -> RowText:
     """Makes the text of the row with this number or the next one; past the end, of the last one."""
     starts, customers = trial.read.starts, trial.read.customers
     if not starts:
@@ -371,7 +298,7 @@ def _row_text(trial: _Trial, wanted: int | None) -> RowText:
     return _judged(trial, chunk, cells, empty)
 
 
-def _judged(trial: _Trial, chunk: Chunk, cells: Sequence[str], empty: RowText) -> RowText:
+def _judged(trial: Trial, chunk: Chunk, cells: Sequence[str], empty: RowText) -> RowText:
     """Adds the row's text, or the reason that it would not be sent."""
     row = empty.row or 0
     malformed = {row: chunk.malformed[row]} if row in chunk.malformed else {}
@@ -389,7 +316,7 @@ def _judged(trial: _Trial, chunk: Chunk, cells: Sequence[str], empty: RowText) -
     return shown if code is None else _with_issue(shown, code, description)
 
 
-def _rendered(trial: _Trial, cells: Sequence[str], empty: RowText) -> RowText:
+def _rendered(trial: Trial, cells: Sequence[str], empty: RowText) -> RowText:
     """Renders a row without judging it."""
     try:
         body = normalize(trial.compiled.render(cells))

@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 from batchsend.campaigns.quiet_hours import ALL_DAY, Hours, Rule
 from batchsend.campaigns.state_hours import state_rules
 from batchsend.errors import BusyError, DeclinedError, LedgerError
+from batchsend.ledger.cluster_schema import SERVER_CLOCK, leases, paces
 from batchsend.ledger.leases import (
     LEASE_SECONDS,
     Holder,
@@ -33,7 +34,7 @@ from batchsend.ledger.opening import open_ledger
 from batchsend.ledger.optouts import OptOutRequest, OptOutSource, Person, add_opt_outs
 from batchsend.ledger.postgres import run_channel
 from batchsend.ledger.runs import SharedState, shared_state
-from batchsend.ledger.schema import SERVER_CLOCK, leases, paces, starts
+from batchsend.ledger.schema import starts
 from batchsend.mykaarma.protocol import SendingAttributes
 from batchsend.sending.cluster.open_runs import (
     OpenRun,

@@ -20,10 +20,10 @@ from sqlalchemy import select, update
 from virtual_time import VirtualTimeLoop, run_virtually
 
 from batchsend.errors import LedgerError
+from batchsend.ledger.cluster_schema import paces
 from batchsend.ledger.leases import Lease, LeaseLostError, clocks
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.schema import paces
 from batchsend.sending.cluster import pacing
 from batchsend.sending.cluster.open_runs import hand_over
 from batchsend.sending.cluster.pacing import SharedPacer, SlotBlock, SlotBook, lasts, pace

@@ -18,9 +18,10 @@ from sqlalchemy import select
 from world import PASSWORD, USERNAME, Sandbox, World, customers, running_sandbox
 
 from batchsend.exits import Exit
+from batchsend.ledger.cluster_schema import SERVER_CLOCK, handovers, leases
 from batchsend.ledger.ledger import Ledger
 from batchsend.ledger.opening import open_ledger
-from batchsend.ledger.schema import SERVER_CLOCK, handovers, leases, messages, starts
+from batchsend.ledger.schema import messages, starts
 from batchsend.runs.handover import stop_handed_over
 from batchsend.sending.cluster import worker
 from batchsend.sending.cluster.open_runs import EndedRun, open_run_ids
