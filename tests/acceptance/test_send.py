@@ -90,8 +90,8 @@ def test_after_a_kill_no_customer_is_texted_twice_and_none_is_lost(tmp_path: Pat
         process.kill()
         process.communicate()
         assert world.run("stop", "1").out == (
-            "Run 1 is not running; nothing to stop. Its state: not ended: its process was killed. Run the same command "
-            "again to continue.\n"
+            "Run 1 is not running; nothing to stop. Its state: not ended: its process was killed. Run the same "
+            "command again to continue.\n"
         )
         done = world.send()
         assert max(sandbox.texts().values()) == 1
