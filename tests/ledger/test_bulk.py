@@ -21,7 +21,9 @@ TEXTS = st.sampled_from(["", "a", "it's", "50 % ? :of %s", 'a "quoted"; --', "é
 def test_rows_come_back_as_they_were_stored(tmp_path: Path) -> None:
     ledger = scratch_ledger(tmp_path)
 
-    @given(st.lists(st.tuples(TEXTS, st.none() | TEXTS, st.none() | st.integers(0, 3)), min_size=1, max_size=5))
+    @given(
+        st.lists(st.tuples(TEXTS, st.none() | TEXTS, st.none() | st.integers(0, 3)), min_size=1, max_size=5)
+    )
     def check(rows: list[tuple[str, str | None, int | None]]) -> None:
         columns = {
             "run_id": [0] * len(rows),
