@@ -39,10 +39,16 @@ _PASSING = {
     "57": "the database is starting, stopping or restarting ({}). Run this again once it is up.",
     "58": "the disk of the database's server is failing ({}). Ask the person who runs it.",
 }
+_POOLER = (
+    "a pooler such as PgBouncer passes each transaction to another connection ({}). Set its pool mode to `session`, or "
+    "connect to the database without it."
+)
 #: The same for errors that stay until someone does something about them.
 _LASTING = {
+    "26000": _POOLER,
     "28": "the database refuses this user ({}). Correct the user or the password in BATCHSEND_LEDGER or pgpass.",
     "3D000": "the database or its user does not exist ({}). Create it, or correct BATCHSEND_LEDGER.",
+    "42P05": _POOLER,
     "42501": "the database's user lacks a permission ({}). Ask the person who runs the database.",
 }
 #: Words of errors that come without a SQLSTATE, because there was no connection yet.

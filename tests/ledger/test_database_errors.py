@@ -55,6 +55,14 @@ def test_what_stays_is_not_tried_again(ledger: Ledger, state: str) -> None:
     assert not is_passing(raised(ledger, state))
 
 
+@pytest.mark.parametrize("state", ["26000", "42P05"])
+def test_a_pooler_that_changes_connections_is_named(ledger: Ledger, state: str) -> None:
+    # What PgBouncer's pool mode `transaction` leads to: a prepared statement is missing, or there already.
+    error = raised(ledger, state)
+    assert "Set its pool mode to `session`" in str(error)
+    assert not is_passing(error)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence", "passing"),
     [
