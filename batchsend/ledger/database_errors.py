@@ -40,8 +40,8 @@ _PASSING = {
     "58": "the disk of the database's server is failing ({}). Ask the person who runs it.",
 }
 _POOLER = (
-    "a pooler such as PgBouncer passes each transaction to another connection ({}). Set its pool mode to `session`, or "
-    "connect to the database without it."
+    "a pooler such as PgBouncer passes each transaction to another connection ({}). Set its pool mode to `session`, "
+    "or connect to the database without it."
 )
 #: The same for errors that stay until someone does something about them.
 _LASTING = {
