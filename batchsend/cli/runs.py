@@ -45,7 +45,7 @@ def stop(target: str, ledger: str | None) -> None:
         elif stop_handed_over(found.ledger, found.run.id, os_user()):
             click.echo(f"Run {found.run.id} was handed over to workers. They send nothing more of it.")
         else:
-            [run] = [one for one in overview(found.ledger, found.campaign.name) if one.run_id == found.run.id]
+            [run] = overview(found.ledger, run_id=found.run.id)
             state = state_of(found.ledger, run)
             click.echo(f"Run {run.run_id} is not running; nothing to stop. Its state: {state.words}.")
 

@@ -196,8 +196,15 @@ def first_with(ledger: Ledger, run_id: int, status: str, codes: str) -> dict[str
     return None if row is None else dict(row)
 
 
-def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOverview]:
-    """All runs, latest first, each with its counts and its latest start."""
+def overview(
+    ledger: Ledger, campaign_name: str | None = None, run_id: int | None = None
+) -> list[RunOverview]:
+    """All runs, or those of a campaign or with this number, latest first. Each has its counts and latest start."""
+    which = []
+    if campaign_name is not None:
+        which.append(campaigns.c.name == campaign_name)
+    if run_id is not None:
+        which.append(runs.c.id == run_id)
     latest = select(func.max(starts.c.id)).group_by(starts.c.run_id)
     query = (
         select(
@@ -215,18 +222,20 @@ def overview(ledger: Ledger, campaign_name: str | None = None) -> list[RunOvervi
         )
         .join(campaigns, campaigns.c.id == runs.c.campaign_id)
         .join(starts, starts.c.run_id == runs.c.id)
-        .where(starts.c.id.in_(latest))
+        .where(starts.c.id.in_(latest), *which)
         .order_by(runs.c.id.desc())
     )
-    if campaign_name is not None:
-        query = query.where(campaigns.c.name == campaign_name)
     by_run = select(messages.c.run_id, messages.c.status, func.count()).group_by(
         messages.c.run_id, messages.c.status
     )
+    if which:
+        # Other runs can have millions of rows.
+        numbers = select(runs.c.id).join(campaigns, campaigns.c.id == runs.c.campaign_id).where(*which)
+        by_run = by_run.where(messages.c.run_id.in_(numbers))
     counts: dict[int, dict[str, int]] = {}
     with ledger.read() as connection:
-        for run_id, status, count in connection.execute(by_run):
-            counts.setdefault(run_id, {})[status] = count
+        for number, status, count in connection.execute(by_run):
+            counts.setdefault(number, {})[status] = count
         found = connection.execute(query).mappings()
         return [RunOverview(**row, counts=counts.get(row["run_id"], {})) for row in found]
 
