@@ -19,6 +19,11 @@ RETRY_SECONDS = 120.0
 #: ... with this pause between attempts.
 _PAUSE_SECONDS = 0.25
 
+_POOLER = (
+    "a pooler such as PgBouncer passes each transaction to another connection ({}). Set its pool mode to `session`, "
+    "or connect to the database without it."
+)
+
 #: SQLSTATEs of PostgreSQL, or their first two characters, after which the same statement may succeed later, and what
 #: to do if it does not.
 _PASSING = {
@@ -39,10 +44,6 @@ _PASSING = {
     "57": "the database is starting, stopping or restarting ({}). Run this again once it is up.",
     "58": "the disk of the database's server is failing ({}). Ask the person who runs it.",
 }
-_POOLER = (
-    "a pooler such as PgBouncer passes each transaction to another connection ({}). Set its pool mode to `session`, "
-    "or connect to the database without it."
-)
 #: The same for errors that stay until someone does something about them.
 _LASTING = {
     "26000": _POOLER,

@@ -293,6 +293,7 @@ def test_host_names_of_a_private_server(users: Users, host: str, ours: bool) -> 
         ("localhost", True),  # a proxy on this computer
         ("localhost:8443", True),
         ("127.0.0.1", False),
+        ("office-pc", True),  # this computer's name in the office, through a proxy
         ("192.168.1.5:8397", True),  # without the proxy, by address
         ("192.168.1.5:80", False),  # another server on this computer
         ("evil.example:8397", False),
@@ -300,7 +301,8 @@ def test_host_names_of_a_private_server(users: Users, host: str, ours: bool) -> 
 )
 def test_host_names_of_a_shared_server(users: Users, host: str, ours: bool) -> None:
     named = frozenset({"texts.dealer.example", "localhost"})
-    auth = Auth(users, frozenset({"127.0.0.1", "localhost"}), 8397, named=named, any_address=True)
+    hosts = frozenset({"127.0.0.1", "localhost", "office-pc"})
+    auth = Auth(users, hosts, 8397, named=named, any_address=True)
     assert auth.is_our_host(host) is ours
 
 
